@@ -1,0 +1,130 @@
+"""The `inference-fleet` command: one entry, every subcommand imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from inference_fleet import __version__
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+EXIT_GOAL_MISSED = 3
+EXIT_USAGE = 64
+EXIT_INTERRUPTED = 130
+
+# Name -> what it does. The help page needs no module but this one, so that it answers at once.
+COMMANDS: dict[str, str] = {
+    "run": "Run the operator.",
+    "plan": "Check an InferenceDeployment and show what it would cost, hold and do. No cluster needed.",
+    "render": "Print the objects the operator would create. No cluster needed.",
+    "explain": "Say why a deployment has this many replicas, or why it is not ready.",
+    "top": "Watch all deployments live.",
+    "status": "List all deployments with their conditions.",
+    "engine": "What the operator knows about vLLM versions.",
+    "simulate": "Replay a trace against a simulated fleet.",
+    "compare": "Compare scaling policies over traces.",
+    "sandbox": "A real control plane and kubelet on this machine, without containers or GPUs.",
+    "demo": "Serve, load and scale a model in a sandbox, and report.",
+    "completion": "Print the shell completion script.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in `inference_fleet.cli.<name>` as `command`, imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if _module_exists(name)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        try:
+            module = importlib.import_module(f"inference_fleet.cli.{cmd_name}")
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if missing.startswith("inference_fleet"):
+                raise
+            raise click.ClickException(_missing_extra(cmd_name, missing)) from error
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1) if args else []
+            if near:
+                raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx=error.ctx) from error
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+
+def _module_exists(name: str) -> bool:
+    return (Path(__file__).parent / f"{name}.py").exists()
+
+
+def _missing_extra(command: str, module: str) -> str:
+    extra = {"simulate": "simulation", "compare": "simulation", "sandbox": "sandbox", "demo": "sandbox"}.get(command)
+    hint = f" Install it with: pip install 'inference-fleet-operator[{extra}]'" if extra else ""
+    return f"'{command}' needs the Python module '{module}', which is not installed.{hint}"
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit status: 0 ok, 1 failed, 2 refused spec, 3 a stated goal was missed, 64 wrong usage, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="inference-fleet")
+def cli() -> None:
+    """Run language models on Kubernetes with vLLM: checked first, scaled to their objectives."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the documented status."""
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None, **extra: Any) -> int:
+    """Run the command line; return the exit status instead of exiting."""
+    program = Path(sys.argv[0]).name
+    if program.startswith("kubectl-"):
+        program = "kubectl inference-fleet"
+    try:
+        result = cli.main(
+            args=list(argv) if argv is not None else None,
+            prog_name=program if argv is None else "inference-fleet",
+            standalone_mode=False,
+            **extra,
+        )
+    except click.UsageError as error:
+        error.show()
+        return EXIT_USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: that is its right, not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return result if isinstance(result, int) else EXIT_OK
