@@ -1,0 +1,91 @@
+# Two targets do all: `make demo` is the main job, `make test` passes the tests. Both set up what they need first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON    ?= python3
+UV_VERSION := 0.13.8
+CACHE     := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/inference-fleet
+UV        := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+BIN       := .venv/bin
+FLEET     := $(BIN)/inference-fleet
+
+ENGINE    ?= emulated
+SEED      ?= 0
+DURATION  ?=
+TRACE     ?=
+TRACES    ?=
+SHARD     ?=
+SAMPLE    ?=
+PLAN      ?=
+export TRACES SHARD SAMPLE PLAN SEED
+
+PYTEST    := $(BIN)/pytest -q --durations=5
+
+.PHONY: help
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+# --- set-up -----------------------------------------------------------------------------------------------------
+$(UV):
+	@echo "setup: uv $(UV_VERSION)"
+	@mkdir -p $(dir $(UV)).. && $(PYTHON) -m venv $(CACHE)/uv-$(UV_VERSION) && $(CACHE)/uv-$(UV_VERSION)/bin/pip -q install --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.synced: pyproject.toml uv.lock | $(UV)
+	@echo "setup: Python packages from uv.lock"
+	@$(UV) sync --quiet --locked --extra sandbox --extra simulation --extra emulator --extra load
+	@touch $@
+
+.PHONY: setup-python setup-tools setup-engine setup
+setup-python: .venv/.synced
+setup-tools: setup-python
+	@$(BIN)/python -m inference_fleet.sandbox.tools setup
+setup-engine: setup-python
+	@UV=$(UV) $(BIN)/python tests/engine/setup_engine.py
+setup: setup-python setup-tools setup-engine ## install everything the targets below need, into .venv and the user's cache
+
+# --- the main job -----------------------------------------------------------------------------------------------
+.PHONY: demo
+demo: setup-python setup-tools $(if $(filter vllm,$(ENGINE)),setup-engine) ## serve, load and scale a model in a sandbox (ENGINE=emulated|vllm, TRACE=FILE, DURATION=S)
+	@$(FLEET) demo --engine $(ENGINE) --seed $(SEED) $(if $(TRACE),--trace $(TRACE)) $(if $(DURATION),--duration $(DURATION))
+
+# --- tests ------------------------------------------------------------------------------------------------------
+.PHONY: test test-unit test-faults test-cluster test-engine test-package lint check-generated
+test: setup lint check-generated test-unit test-faults test-cluster test-engine ## everything that must hold before a change lands
+
+lint: setup-python ## format, style, types, import layers
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -3
+
+test-unit: setup-python ## rules, tables and properties; nothing outside
+	@$(PYTEST) tests/unit
+
+test-faults: setup-python ## the whole controller against an in-memory cluster on a virtual clock
+	@$(PYTEST) tests/faults
+
+test-cluster: setup-tools ## the operator against a real control plane and kubelet
+	@$(PYTEST) --timeout=300 tests/cluster
+
+test-engine: setup-tools setup-engine ## real vLLM on CPU
+	@$(PYTEST) --timeout=600 tests/engine
+
+# --- generated files --------------------------------------------------------------------------------------------
+.PHONY: generate
+generate: setup-python ## write the generated files again
+	@$(BIN)/python scripts/generate.py
+
+check-generated: setup-python ## fail if a generated file is not what its generator writes
+	@$(BIN)/python scripts/generate.py --check
+
+# --- not built yet ----------------------------------------------------------------------------------------------
+NOT_YET := test-package bench-scaling bench-scale bench-engine faults faults-cluster rollback-cluster mutants docs
+.PHONY: $(NOT_YET)
+$(NOT_YET):
+	@echo "make $@: not built yet (see README.md, 'What works today')" >&2; exit 1
+
+.PHONY: clean
+clean: ## remove what the targets above wrote into this folder (the cache stays: $(CACHE))
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/engine/.venv site dist demo-report.html demo-summary.json
