@@ -122,7 +122,9 @@ def _fetch(url: str, *, target: Path, label: str, progress: Progress) -> str:
     """Write what is at `url` to `target`; returns its SHA-256 in hex."""
     digest = hashlib.sha256()
     done = 0
-    with urllib.request.urlopen(url, timeout=READ_TIMEOUT_SECONDS) as answer, target.open("wb") as file:  # noqa: S310
+    # An opener of its own: urlopen's shared one keeps the proxies that the environment named when it was first used.
+    opener = urllib.request.build_opener()
+    with opener.open(url, timeout=READ_TIMEOUT_SECONDS) as answer, target.open("wb") as file:
         total = int(answer.headers.get("Content-Length") or 0)
         while chunk := answer.read(CHUNK_BYTES):
             file.write(chunk)

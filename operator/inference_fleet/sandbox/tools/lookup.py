@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from inference_fleet.sandbox.tools.cache import family_folder
 from inference_fleet.sandbox.tools.catalog import DEFAULT_KUBERNETES_VERSION, Tool, catalog
 from inference_fleet.sandbox.tools.debian import DEBIAN_TOOLS, DebianTool, unpacked
 from inference_fleet.sandbox.tools.debian import on_path as debian_on_path
-from inference_fleet.sandbox.tools.downloads import downloaded, official_downloads
+from inference_fleet.sandbox.tools.downloads import Download, downloaded, official_downloads
 from inference_fleet.sandbox.tools.file_lock import file_lock
 from inference_fleet.sandbox.tools.go_build import built
 from inference_fleet.sandbox.tools.local import in_cache, in_kubebuilder_assets, on_path
@@ -43,7 +44,7 @@ def tool_path(name: str, *, kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
         raise ToolUnavailable(
             name, attempts=(NotHere("catalog", f"no such tool; there are {', '.join(tool_names())}"),)
         )
-    return _tool_path(tools[name], progress=progress)
+    return provide(tools[name], downloads=official_downloads(), progress=progress)
 
 
 def tool_names() -> tuple[str, ...]:
@@ -51,7 +52,8 @@ def tool_names() -> tuple[str, ...]:
     return (*catalog(), *DEBIAN_TOOLS)
 
 
-def _tool_path(tool: Tool, *, progress: Progress) -> Path:
+def provide(tool: Tool, *, downloads: Iterable[Download], progress: Progress) -> Path:
+    """The tool from the first source that has it; `downloads` are the official downloads that may be used."""
     attempts: list[NotHere] = []
     for found in (look(tool) for look in (in_kubebuilder_assets, on_path, in_cache)):
         if isinstance(found, Path):
@@ -63,7 +65,7 @@ def _tool_path(tool: Tool, *, progress: Progress) -> Path:
         found = in_cache(tool)
         if isinstance(found, Path):
             return found
-        found = downloaded(tool, downloads=official_downloads(), progress=progress)
+        found = downloaded(tool, downloads=downloads, progress=progress)
         if isinstance(found, Path):
             return found
         attempts.append(found)
