@@ -52,38 +52,31 @@ def built(tool: Tool, *, progress: Progress) -> Path | NotHere:
 def _compile(tool: Tool, *, go: Path, module: Path, output: Path, progress: Progress) -> str | None:
     """Run `go build`; returns what went wrong, or None."""
     environment = _environment(os.environ)
-    progress(f"{tool}: resolving what it is built from", None)
-    command: tuple[str, ...] = (str(go), "list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", tool.package)
+    tags = ("-tags", ",".join(tool.family.tags))
     said: list[str] = []
-    with (output.parent / "stale").open("w+", encoding="utf-8") as listing:
-        with _running(command, folder=module, environment=environment, stdout=listing.fileno()) as (process, lines):
+    progress(f"{tool}: resolving what it is built from", None)
+    # What would be compiled, one import path per line; where a module is not here yet, it is fetched now.
+    listing = (str(go), "list", "-deps", *tags, "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", tool.package)
+    with (output.parent / "stale").open("w+", encoding="utf-8") as stale:
+        with _running(listing, folder=module, environment=environment, stdout=stale.fileno()) as (process, lines):
             for line in lines:
                 said.append(line)
                 if line.startswith("go: downloading"):
                     progress(f"{tool}: fetching {' '.join(line.split()[2:])}", None)
-        listing.seek(0)
-        stale = max(1, len(listing.read().split()))
+        stale.seek(0)
+        total = max(1, len(stale.read().split()))
     if process.returncode:
         return _last_lines(said)
-    command = (
-        *_nice(),
-        str(go),
-        "build",
-        "-v",
-        "-ldflags",
-        _linker_flags(tool.family),
-        "-o",
-        str(output),
-        tool.package,
-    )
+    flags = (*tags, "-ldflags", _linker_flags(tool.family), "-o", str(output))
+    build = (*_nice(), str(go), "build", "-v", *flags, tool.package)
     compiled = 0
-    with _running(command, folder=module, environment=environment, stdout=subprocess.DEVNULL) as (process, lines):
+    with _running(build, folder=module, environment=environment, stdout=subprocess.DEVNULL) as (process, lines):
         for line in lines:
             said.append(line)
             # -v prints one import path per package as its compilation begins.
             compiled += " " not in line.strip()
-            subject = line.strip() if compiled < stale else "linking"
-            progress(f"{tool}: compiling {subject}", min(1.0, compiled / stale) * COMPILED_SHARE)
+            doing = f"compiling {line.strip()}" if compiled < total else "linking"
+            progress(f"{tool}: {doing}", min(1.0, compiled / total) * COMPILED_SHARE)
     return _last_lines(said) if process.returncode else None
 
 

@@ -31,6 +31,11 @@ def test_flags_of_the_user_cannot_loosen_the_build(fake_go: Path, monkeypatch: p
     assert "-X k8s.io/component-base/version.gitMinor=37 " in command
 
 
+def test_prometheus_is_built_without_the_clouds_discovery(fake_go: Path) -> None:
+    assert isinstance(built(catalog()["prometheus"], progress=silent), Path)
+    assert " -tags remove_all_sd,enable_kubernetes_sd,enable_dns_sd " in fake_go.read_text(encoding="utf-8")
+
+
 def test_progress_tells_what_is_fetched_and_how_far_it_is(fake_go: Path) -> None:
     told: list[tuple[str, float | None]] = []
     built(APISERVER, progress=lambda *one: told.append(one))
@@ -38,7 +43,7 @@ def test_progress_tells_what_is_fetched_and_how_far_it_is(fake_go: Path) -> None
         ("kube-apiserver 1.37.1: resolving what it is built from", None),
         ("kube-apiserver 1.37.1: fetching example.org/a v1.0.0", None),
         ("kube-apiserver 1.37.1: compiling example.org/a", 0.45),
-        ("kube-apiserver 1.37.1: compiling linking", 0.9),
+        ("kube-apiserver 1.37.1: linking", 0.9),
     ]
 
 
