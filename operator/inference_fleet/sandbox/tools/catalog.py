@@ -122,8 +122,8 @@ def _family(name: str, version: str, *stamps: tuple[str, str]) -> Family:
 
 
 _ETCD = _family("etcd", "3.7.3")
-# The Go module's v0.315.0 is the release 3.15.0. The tags leave out the service discovery of some thirty clouds, which is
-# most of what would have to be compiled.
+# The Go module's v0.315.0 is the release 3.15.0. The tags leave out the service discovery of two dozen clouds, which take
+# longest to compile.
 _PROMETHEUS = Family(
     "prometheus",
     "3.15.0",
