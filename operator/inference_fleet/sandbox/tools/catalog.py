@@ -122,7 +122,7 @@ def _family(name: str, version: str, *stamps: tuple[str, str]) -> Family:
 
 
 _ETCD = _family("etcd", "3.7.3")
-# The Go module's v0.315.0 is the release 3.15.0. The tags leave out the service discovery of two dozen clouds, which take
+# The Go module's v0.315.0 is the release 3.15.0. The tags leave out two dozen clouds' service discovery, which takes
 # longest to compile.
 _PROMETHEUS = Family(
     "prometheus",
