@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
@@ -40,7 +41,7 @@ _LAST_WRITE_SECONDS = 0.05
 
 
 @dataclass(slots=True)
-class _Signals:
+class Signals:
     """SIGTERM and SIGINT as they came."""
 
     terminated: asyncio.Event
@@ -54,10 +55,10 @@ class _Signals:
 async def live(settings: EngineSettings, switches: Switches) -> int:
     """Start, serve until told to end or broken, and return the exit status."""
     loop = asyncio.get_running_loop()
-    signals = _Signals(asyncio.Event())
+    signals = Signals(asyncio.Event())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.on_signal)
-    if await _initialise(signals, switches.cold_start_seconds):
+    if await initialise(signals, switches.cold_start_seconds):
         return 128 + signal.SIGTERM
 
     crashed = asyncio.Event()
@@ -93,7 +94,7 @@ async def live(settings: EngineSettings, switches: Switches) -> int:
     print(f"INFO: emulated vLLM {settings.version} serves {settings.served_model_names[0]} on {site.name}", flush=True)
     stepping = asyncio.create_task(runner.run())
     try:
-        return await _serve_until_over(signals, crashed, server, runner, site, settings, switches)
+        return await serve_until_over(signals, crashed, server, runner, site, settings, switches)
     finally:
         stepping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -101,7 +102,7 @@ async def live(settings: EngineSettings, switches: Switches) -> int:
         await app_runner.cleanup()
 
 
-async def _initialise(signals: _Signals, cold_start_seconds: float) -> bool:
+async def initialise(signals: Signals, cold_start_seconds: float) -> bool:
     """Wait out the cold start; True if a SIGTERM ended it before the engine was spawned."""
     early = cold_start_seconds * _BEFORE_SPAWN_SHARE
     with contextlib.suppress(TimeoutError):
@@ -113,12 +114,18 @@ async def _initialise(signals: _Signals, cold_start_seconds: float) -> bool:
     return False
 
 
-async def _serve_until_over(
-    signals: _Signals,
+class Listener(Protocol):
+    """What closes the port; `aiohttp.web.TCPSite` is one."""
+
+    async def stop(self) -> None: ...
+
+
+async def serve_until_over(
+    signals: Signals,
     crashed: asyncio.Event,
     server: EngineServer,
     runner: EngineRunner,
-    site: web.TCPSite,
+    site: Listener,
     settings: EngineSettings,
     switches: Switches,
 ) -> int:
@@ -147,7 +154,7 @@ async def _drain(server: EngineServer, runner: EngineRunner, *, timeout_seconds:
     runner.fail_all()
 
 
-async def _abort(server: EngineServer, runner: EngineRunner, site: web.TCPSite) -> None:
+async def _abort(server: EngineServer, runner: EngineRunner, site: Listener) -> None:
     await site.stop()
     if server.open_streams >= _HANGING_STREAMS:
         runner.hung = True
@@ -156,7 +163,7 @@ async def _abort(server: EngineServer, runner: EngineRunner, site: web.TCPSite) 
     runner.fail_all()
 
 
-async def _die(server: EngineServer, site: web.TCPSite) -> None:
+async def _die(server: EngineServer, site: Listener) -> None:
     server.phase = Phase.DEAD
     print("ERROR: EngineCore died; see the log above.", file=sys.stderr, flush=True)
     await asyncio.sleep(_DEAD_LISTENER_SECONDS)

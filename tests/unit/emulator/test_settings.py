@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from inference_fleet.emulator.scheduler import SchedulingPolicy, Speculation
 from inference_fleet.emulator.settings import EngineSettings, StartFailure, engine_settings
 from inference_fleet.emulator.switches import Switches

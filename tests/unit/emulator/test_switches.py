@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from inference_fleet.emulator.switches import PREFIX, SwitchRefusal, Switches, read_switches
+
+from inference_fleet.emulator.switches import PREFIX, Switches, SwitchRefusal, read_switches
 
 
 def test_nothing_set_is_a_healthy_engine() -> None:
