@@ -1,0 +1,232 @@
+"""InferenceDeployment: one served model, as the user writes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from inference_fleet.api.checkpoint import Checkpoint, Name
+from inference_fleet.api.model_base import ApiModel
+from inference_fleet.api.names import MAXIMUM_VARIANT_NAME_LENGTH
+from inference_fleet.api.objective import Objective, ShortName
+from inference_fleet.api.pod_settings import MetadataKey, PodSettings
+from inference_fleet.api.schema_rules import ATOMIC_LIST, cel, list_map, rule
+from inference_fleet.api.vllm_engine import Engine, EngineOverride
+
+Replicas = Annotated[int, Field(ge=0, le=1000)]
+ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+
+
+class Drain(ApiModel):
+    """How long a retiring pod may finish its requests. Part of the revision."""
+
+    endpoint_delay_seconds: Annotated[int, Field(ge=0, le=300)] = Field(
+        10, description="Wait between leaving the endpoints and the engine's SIGTERM, so that balancers have noticed."
+    )
+    timeout_seconds: Annotated[int, Field(ge=1, le=7200)] = Field(
+        600, description="How long running requests may take after that (vLLM's --shutdown-timeout)."
+    )
+
+
+_BOUNDS = rule(
+    "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+    "minReplicas must not exceed maxReplicas",
+)
+
+
+class Variant(ApiModel):
+    """One way to carry the model: an accelerator class and what differs from the common settings."""
+
+    model_config = ConfigDict(json_schema_extra=cel(_BOUNDS))
+
+    name: Annotated[
+        str, Field(min_length=1, max_length=MAXIMUM_VARIANT_NAME_LENGTH, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    ] = Field(description="Name, unique in the list; part of the names of ReplicaSets and pods.")
+    accelerator_class_name: Name = Field(description="AcceleratorClass that carries it.")
+    min_replicas: Replicas | None = Field(None, description="Fewest replicas of this variant; 0 if absent.")
+    max_replicas: Replicas | None = Field(None, description="Most replicas of this variant; the total's if absent.")
+    engine: EngineOverride | None = Field(None, description="Engine settings that differ, leaf by leaf.")
+    pod: PodSettings | None = Field(None, description="Pod settings that differ, leaf by leaf.")
+    model: Checkpoint | None = Field(
+        None,
+        description="Other weights of the same model (quantized, distilled, pruned); replaces the common ones whole.",
+    )
+
+
+class Schedule(ApiModel):
+    """Other bounds at set times."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            _BOUNDS,
+            rule("has(self.minReplicas) || has(self.maxReplicas)", "a schedule needs minReplicas or maxReplicas"),
+        )
+    )
+
+    name: ShortName = Field(description="Name, unique in the list.")
+    start: Annotated[str, Field(min_length=9, max_length=64, pattern=r"^[0-9*,/-]+( [0-9*,/-]+){4}$")] = Field(
+        description='Five cron fields, numeric, such as "0 8 * * 1-5".'
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")] | None = Field(
+        None, description="IANA time zone; UTC if absent."
+    )
+    duration_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = Field(
+        description="How long it holds from each start."
+    )
+    min_replicas: Replicas | None = Field(None, description="Fewest replicas meanwhile.")
+    max_replicas: Replicas | None = Field(None, description="Most replicas meanwhile.")
+
+
+class Scaling(ApiModel):
+    """Who decides how many replicas, and within which bounds."""
+
+    model_config = ConfigDict(json_schema_extra=cel(rule("self.minReplicas <= self.maxReplicas", _BOUNDS["message"])))
+
+    mode: Literal["Automatic", "Manual", "External"] = Field(
+        "Automatic",
+        description="Automatic: the operator, from latency and load. Manual: spec.replicas. External: /scale (an HPA).",
+    )
+    min_replicas: Replicas = Field(1, description="Fewest replicas, in Automatic.")
+    max_replicas: Replicas = Field(1, description="Most replicas, in Automatic.")
+    schedules: Annotated[tuple[Schedule, ...], Field(max_length=16)] | None = Field(
+        None, description="Other bounds at set times, in Automatic.", json_schema_extra=list_map("name")
+    )
+
+
+class Rollout(ApiModel):
+    """How a new revision replaces the old one."""
+
+    paused: bool = Field(False, description="Leave revisions as they are; scaling goes on.")
+    max_surge: Annotated[
+        int | str,
+        Field(
+            json_schema_extra={
+                "x-kubernetes-int-or-string": True,
+                "x-kubernetes-validations": [
+                    rule(
+                        "type(self) == int ? self >= 1 && self <= 1000 : self.matches('^([1-9][0-9]?|100)%$')",
+                        "maxSurge is a number from 1 or a percentage such as 25%",
+                    )
+                ],
+            }
+        ),
+    ] = Field(
+        1, description="How many pods beyond the needed ones may exist during a rollout: a number or a percentage."
+    )
+    on_no_surge_capacity: Literal["Wait", "UseSlack", "ReplaceInPlace"] = Field(
+        "Wait",
+        description="What to do when there are no devices for the new revision. For now every value behaves as Wait.",
+    )
+    surge_timeout_seconds: Annotated[int, Field(ge=30, le=86400)] = Field(
+        900, description="How long to try to get devices before waiting with a condition."
+    )
+    min_ready_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        60, description="How long a new pod must be ready before it counts."
+    )
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=86400)] = Field(
+        3600, description="How long a new revision may take to become ready before it has failed; waiting excluded."
+    )
+
+
+class ServiceSettings(ApiModel):
+    """The Service in front of the engines."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="Port of the Service.")
+
+
+class PeerSelector(ApiModel):
+    """Clients chosen by labels."""
+
+    match_labels: Annotated[dict[MetadataKey, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = Field(
+        description="Labels that all must match; an empty map matches everything."
+    )
+
+
+class NetworkPolicyPeer(ApiModel):
+    """Who may talk to the engines."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            rule(
+                "has(self.namespaceSelector) || has(self.podSelector)",
+                "a client needs namespaceSelector, podSelector or both",
+            )
+        )
+    )
+
+    namespace_selector: PeerSelector | None = Field(None, description="Namespaces; the own one if absent.")
+    pod_selector: PeerSelector | None = Field(None, description="Pods; all of the namespaces if absent.")
+
+
+class NetworkPolicySettings(ApiModel):
+    """A NetworkPolicy for the engines: ingress on the engine port from these clients only."""
+
+    clients: Annotated[tuple[NetworkPolicyPeer, ...], Field(max_length=32)] = Field(
+        description="Who may talk to the engines: gateways, and Prometheus.", json_schema_extra=ATOMIC_LIST
+    )
+
+
+class Routing(ApiModel):
+    """How callers reach the engines."""
+
+    service: ServiceSettings = Field(ServiceSettings(), description="The Service in front of the engines.")
+    network_policy: NetworkPolicySettings | None = Field(None, description="Restrict who may talk to the engines.")
+
+
+_SPEC_RULES = cel(
+    rule(
+        "!has(self.objectives) || !self.objectives.exists(a, self.objectives.exists(b, a.name != b.name &&"
+        " a.metric == b.metric && a.thresholdMilliseconds == b.thresholdMilliseconds))",
+        "two objectives have the same metric and threshold",
+    ),
+    rule(
+        "has(self.engine.vllm) && has(self.engine.vllm.speculative) ?"
+        " self.engine.vllm.speculative.method != 'none' : true",
+        'speculative.method "none" only makes sense in a variant: leave speculative out',
+    ),
+    rule(
+        "has(self.engine.vllm) && has(self.engine.vllm.quantization) ?"
+        " self.engine.vllm.quantization.method != 'none' : true",
+        'quantization.method "none" only makes sense in a variant: leave quantization out',
+    ),
+    rule(
+        "!has(self.scaling) || !has(self.scaling.maxReplicas) || self.scaling.mode != 'Automatic' ||"
+        " self.variants.exists(v, !has(v.maxReplicas)) ||"
+        " self.variants.map(v, has(v.maxReplicas) ? v.maxReplicas : 0).sum() >= self.scaling.minReplicas",
+        "the variants' maxReplicas together are less than scaling.minReplicas",
+    ),
+)
+
+
+class InferenceDeploymentSpec(ApiModel):
+    """What the user wants."""
+
+    model_config = ConfigDict(json_schema_extra=_SPEC_RULES)
+
+    served_model_names: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=16)] | None = Field(
+        None,
+        description="Names callers ask for; the object's name if absent. The first one labels metrics.",
+        json_schema_extra=ATOMIC_LIST,
+    )
+    model: Checkpoint = Field(description="The weights.")
+    engine: Engine = Field(description="The engine and its settings.")
+    pod: PodSettings | None = Field(None, description="Settings of the pods.")
+    drain: Drain = Field(Drain(), description="How retiring pods finish their requests.")
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=8)] = Field(
+        description="Ways to carry the model, in order of preference.", json_schema_extra=list_map("name")
+    )
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=8)] | None = Field(
+        None,
+        description="What callers were promised; absent: scaled on saturation.",
+        json_schema_extra=list_map("name"),
+    )
+    replicas: Replicas | None = Field(
+        None, description="Replicas in the modes Manual and External; reported as ignored in Automatic."
+    )
+    scaling: Scaling = Field(Scaling(), description="Who decides how many replicas.")
+    rollout: Rollout = Field(Rollout(), description="How a new revision replaces the old one.")
+    routing: Routing = Field(Routing(), description="How callers reach the engines.")
+    suspend: bool = Field(
+        False, description="Hands off this object: nothing of it is written until this is false again."
+    )

@@ -1,0 +1,79 @@
+"""The user's intent for the pods of one variant: common settings with the variant's laid over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from inference_fleet.api.checkpoint import Checkpoint
+from inference_fleet.api.inference_deployment import Drain, InferenceDeploymentSpec
+from inference_fleet.api.model_base import ApiModel
+from inference_fleet.api.pod_settings import PodSettings
+from inference_fleet.api.vllm_engine import VllmEngine
+
+# In a variant this method takes a common setting back: vLLM has no method of this name.
+UNDO = "none"
+_UNDOABLE = ("quantization", "speculative")
+
+
+class VariantIntent(ApiModel):
+    """Everything that makes a pod of one variant what it is. Its hash is the revision."""
+
+    variant: str
+    accelerator_class_name: str
+    served_model_names: tuple[str, ...]
+    model: Checkpoint
+    engine: VllmEngine
+    pod: PodSettings | None = None
+    drain: Drain
+
+
+def variant_intents(spec: InferenceDeploymentSpec, *, name: str) -> tuple[VariantIntent, ...]:
+    """One intent per variant, in the spec's order. `name`: the object's name, the default served name."""
+    common_engine = plain(spec.engine.vllm) if spec.engine.vllm else {}
+    common_pod = plain(spec.pod) if spec.pod else {}
+    intents = []
+    for variant in spec.variants:
+        override = plain(variant.engine.vllm) if variant.engine and variant.engine.vllm else {}
+        engine = overlay(common_engine, override)
+        for key in _UNDOABLE:
+            if (engine.get(key) or {}).get("method") == UNDO:
+                del engine[key]
+        pod = overlay(common_pod, plain(variant.pod) if variant.pod else {})
+        intents.append(
+            VariantIntent(
+                variant=variant.name,
+                accelerator_class_name=variant.accelerator_class_name,
+                served_model_names=spec.served_model_names or (name,),
+                model=variant.model or spec.model,
+                engine=VllmEngine.model_validate(engine),
+                pod=PodSettings.model_validate(pod) if pod else None,
+                drain=spec.drain,
+            )
+        )
+    return tuple(intents)
+
+
+def plain(model: BaseModel) -> dict[str, Any]:
+    """The model as its JSON object, with what was not said left out."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base` leaf by leaf; lists and a checkpoint (a draft model) are replaced whole."""
+    result = dict(base)
+    for key, value in over.items():
+        beneath = result.get(key)
+        if isinstance(value, Mapping) and isinstance(beneath, Mapping) and key != "model":
+            result[key] = overlay(beneath, value)
+        else:
+            result[key] = value
+    return result
+
+
+def canonical_json(model: BaseModel) -> str:
+    """One text for one meaning: sorted keys, no spaces, nothing unsaid."""
+    return json.dumps(plain(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,122 @@
+"""What a user may say about pods: a closed list, never a pod template."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from inference_fleet.api import quantity
+from inference_fleet.api.checkpoint import LocalReference, Name, SecretKeyReference
+from inference_fleet.api.model_base import ApiModel
+from inference_fleet.api.schema_rules import cel, list_map, rule
+
+QuantityText = Annotated[str, Field(min_length=1, max_length=32, pattern=quantity.PATTERN)]
+# A qualified name with a prefix; ours and those that tools use to tell whose an object is may not be set.
+MetadataKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
+_RESERVED = (
+    "self.all(k, !k.startsWith('inferencefleet.io/') && !k.contains('kubernetes.io/')"
+    " && !k.startsWith('argocd.argoproj.io/') && !k.contains('toolkit.fluxcd.io/'))"
+)
+_RESERVED_MESSAGE = "keys of inferencefleet.io, kubernetes.io, Argo CD and Flux are not allowed here"
+# What an engine reads of its environment and that cannot undo what we check. Everything else is refused.
+ENV_PATTERN = (
+    r"^(HF_(ENDPOINT|HUB_DOWNLOAD_TIMEOUT|HUB_ETAG_TIMEOUT|HUB_ENABLE_HF_TRANSFER|XET_HIGH_PERFORMANCE)|HTTPS?_PROXY|NO_PROXY"
+    r"|https?_proxy|no_proxy|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|OMP_NUM_THREADS|NCCL_[A-Z0-9_]+|CUDA_DEVICE_ORDER"
+    r"|PYTORCH_CUDA_ALLOC_CONF|VLLM_(LOGGING_LEVEL|ENGINE_READY_TIMEOUT_S|HTTP_TIMEOUT_KEEP_ALIVE|CPU_KVCACHE_SPACE"
+    r"|CPU_OMP_THREADS_BIND|USE_DEEP_GEMM|USE_FLASHINFER_SAMPLER|ENABLE_STARTUP_PLAN|API_KEY|MAX_N_SEQUENCES)"
+    r"|INFERENCE_FLEET_EMULATOR_[A-Z_]+|AWS_(REGION|DEFAULT_REGION|ENDPOINT_URL)|TZ)$"
+)
+
+
+class ResourceAmounts(ApiModel):
+    """CPU, memory and scratch space. Devices come from the accelerator class."""
+
+    cpu: QuantityText | None = Field(None, description="Processor cores.")
+    memory: QuantityText | None = Field(None, description="Main memory.")
+    ephemeral_storage: QuantityText | None = Field(None, description="Scratch space on the node.")
+
+
+class Resources(ApiModel):
+    """Requests and limits of the engine's container."""
+
+    requests: ResourceAmounts | None = Field(None, description="What the scheduler keeps free for it.")
+    limits: ResourceAmounts | None = Field(None, description="What it may use at most.")
+
+
+class EnvVar(ApiModel):
+    """One environment variable with an allowed name."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            rule("has(self.value) != has(self.secretKeyRef)", "exactly one of value and secretKeyRef must be set")
+        )
+    )
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=ENV_PATTERN)] = Field(
+        description="Name; only the names listed in the reference are allowed."
+    )
+    value: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Value.")
+    secret_key_ref: SecretKeyReference | None = Field(None, description="Value from a Secret.")
+
+
+class TopologySpread(ApiModel):
+    """Spread the replicas over nodes or zones."""
+
+    topology_key: MetadataKey = Field(description="Node label whose values are the domains.")
+    max_skew: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="Largest difference; 1 if absent.")
+    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] | None = Field(
+        None, description="ScheduleAnyway if absent."
+    )
+
+
+class SharedMemory(ApiModel):
+    """The shared memory (/dev/shm) that engines with several processes need."""
+
+    size_limit: QuantityText = Field(description="Upper bound; counts as memory of the pod.")
+
+
+class PodSettings(ApiModel):
+    """What may be said about the pods."""
+
+    resources: Resources | None = Field(None, description="CPU and memory.")
+    image_pull_secrets: Annotated[tuple[LocalReference, ...], Field(max_length=8)] | None = Field(
+        None, description="Secrets for private registries.", json_schema_extra=list_map("name")
+    )
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] | None = Field(
+        None, description="Environment variables with allowed names.", json_schema_extra=list_map("name")
+    )
+    labels: Annotated[dict[MetadataKey, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = Field(
+        None,
+        description="Labels for the pods. Prefixes of ours, of Kubernetes and of GitOps tools are not allowed.",
+        json_schema_extra=cel(
+            rule(
+                _RESERVED,
+                _RESERVED_MESSAGE,
+            )
+        ),
+    )
+    annotations: Annotated[dict[MetadataKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] | None = (
+        Field(
+            None,
+            description="Annotations for the pods, with the same exceptions as labels.",
+            json_schema_extra=cel(
+                rule(
+                    _RESERVED,
+                    _RESERVED_MESSAGE,
+                )
+            ),
+        )
+    )
+    priority_class_name: Name | None = Field(None, description="PriorityClass of the pods.")
+    topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] | None = Field(
+        None, description="Spread the replicas.", json_schema_extra=list_map("topologyKey")
+    )
+    shared_memory: SharedMemory | None = Field(None, description="Shared memory of the engine (/dev/shm).")
