@@ -1,0 +1,32 @@
+"""Everything one reconcile looks at, as it stood in the store: raw objects, trimmed at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One InferenceDeployment and what belongs to it.
+
+    deployment: the custom resource. Children are those in its namespace that carry its label, whoever owns them:
+    the plan tells ours from others by owner UID. accelerator_classes: by name, all of the cluster.
+    namespace_labels: labels of the object's namespace, None if unknown.
+    """
+
+    deployment: Object
+    replica_sets: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+    controller_revisions: tuple[Object, ...] = ()
+    services: tuple[Object, ...] = ()
+    service_accounts: tuple[Object, ...] = ()
+    disruption_budgets: tuple[Object, ...] = ()
+    network_policies: tuple[Object, ...] = ()
+    accelerator_classes: Mapping[str, Object] = field(default_factory=dict)
+    namespace_labels: Mapping[str, str] | None = None
+    unschedulable_messages: Mapping[str, str] = field(default_factory=dict)
+    """Pod name -> the scheduler's own words."""
