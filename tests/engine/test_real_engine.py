@@ -10,12 +10,13 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from builders.metrics_page import skeleton, value
 from builders.real_engine_process import MODEL_NAME, ServingEngine, log_end, serving
 from inference_fleet.sandbox.real_engine import find_real_engine
 
@@ -23,9 +24,9 @@ MAX_NUM_SEQS = 8
 SHUTDOWN_TIMEOUT_SECONDS = 60
 PROMPT = "hello"  # one token per byte: 5
 STREAMED_TOKENS = 20
-DRAINED_TOKENS = 900
+DRAINED_TOKENS = 480
 ARGUMENTS = (
-    *("--max-model-len", "1024", "--max-num-seqs", str(MAX_NUM_SEQS), "--max-num-batched-tokens", "1024"),
+    *("--max-model-len", "512", "--max-num-seqs", str(MAX_NUM_SEQS), "--max-num-batched-tokens", "512"),
     *("--gpu-memory-utilization", "0.5", "--enforce-eager", "--shutdown-timeout", str(SHUTDOWN_TIMEOUT_SECONDS)),
 )
 
@@ -126,20 +127,6 @@ async def stream(client: aiohttp.ClientSession, *, max_tokens: int) -> AsyncIter
     assert done
 
 
-def samples(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """(name, sorted labels) -> value."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
-
-
-def value(page: str, name: str) -> float:
-    """The sum over all label sets of one sample."""
-    return sum(number for (sample, _), number in samples(page).items() if sample == name)
-
-
 def finish(events: list[dict[str, Any]]) -> tuple[str | None, int]:
     """How a stream ended and with how many tokens.
 
@@ -158,6 +145,7 @@ def test_it_is_the_pinned_version(recording: Recording) -> None:
 
 
 def test_a_stream_brings_every_token(recording: Recording) -> None:
+    assert len(recording.streamed) > 2
     assert finish(recording.streamed) == ("length", STREAMED_TOKENS)
 
 
@@ -174,11 +162,16 @@ def test_counters_agree_with_the_requests_made(recording: Recording) -> None:
     chat_tokens = recording.chat["usage"]["prompt_tokens"]
     assert value(recording.metrics, "vllm:prompt_tokens_total") == len(PROMPT) + chat_tokens
     assert value(recording.metrics, "vllm:generation_tokens_total") == STREAMED_TOKENS + 4
-    assert value(recording.metrics, "vllm:request_success_total") == 2
+    assert value(recording.metrics, "vllm:request_success_total", finished_reason="length") == 2
     assert value(recording.metrics, "vllm:time_to_first_token_seconds_count") == 2
     assert value(recording.metrics, "vllm:inter_token_latency_seconds_count") == STREAMED_TOKENS - 1 + 3
     assert value(recording.metrics, "vllm:num_requests_running") == 0
     assert value(recording.metrics, "vllm:num_requests_waiting") == 0
+
+
+def test_its_metrics_are_those_the_emulator_is_held_to(recording: Recording) -> None:
+    recorded = Path(__file__).parents[1] / "data" / "vllm-metrics" / "0.32.0-cpu.json"
+    assert skeleton(recording.metrics) == json.loads(recorded.read_text(encoding="utf-8"))
 
 
 def test_sigterm_lets_a_running_stream_finish(recording: Recording) -> None:
