@@ -1,0 +1,247 @@
+"""How many replicas: the scaler. Pure; everything it knows is an argument, everything it learns is returned.
+
+A reactive rule for now: requests that run or wait, against what a replica carries within the objectives. Up at once;
+down only to the largest need of the hold window, and then slowly. Unknown never lowers; bounds come last.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from inference_fleet.scaling.bounds import Bounded, within_bounds
+from inference_fleet.scaling.capacity import planned_requests
+from inference_fleet.scaling.memory import MAXIMUM_COLD_STARTS, MAXIMUM_NEEDS, ScalerMemory, VariantMemory
+from inference_fleet.scaling.signals import FleetLoad, read_signals
+from inference_fleet.scaling.spread import Carrier, replicas_for_load, split_total
+from inference_fleet.scaling.types import (
+    Decision,
+    Limits,
+    Mode,
+    Observation,
+    Rule,
+    SignalState,
+    Term,
+    VariantObservation,
+)
+
+# Until three starts were seen (design 3.4).
+DEFAULT_COLD_START_SECONDS: Final = 120.0
+KNOWN_AFTER_STARTS: Final = 3
+COLD_START_QUANTILE: Final = 0.8
+# A replica removed and wanted again within a cold start costs its whole start for nothing (design 5): hold two of them.
+HOLD_COLD_STARTS: Final = 2.0
+# Idleness is believed after this long without a token: shorter than the hold, longer than a gap in a chat.
+IDLE_AFTER_SECONDS: Final = 60.0
+# A young scaler does not go down before this many cold starts, or a cold start and five minutes (design 5).
+YOUNG_COLD_STARTS: Final = 3.5
+YOUNG_EXTRA_SECONDS: Final = 300.0
+# Down-rate: at most this share of the fleet, and always one, per cold start (design 5).
+DOWN_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What one rule wants, before bounds."""
+
+    replicas: int
+    rule: Rule
+    message: str
+    scale_down_allowed_after: float | None = None
+
+
+def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: float) -> tuple[Decision, ScalerMemory]:
+    """The replicas of every variant, the rule that won and its terms; and the memory for the next call.
+
+    `now`: unix seconds. An empty memory is valid: the scaler then holds until its windows have filled.
+    """
+    load = read_signals(memory, observation, now=now)
+    memory = _remember(memory, observation, load, now)
+    carriers = _carriers(observation, limits, load)
+    current = {variant.name: _present(variant) for variant in observation.variants}
+    cold_start = _cold_start(memory, limits)
+
+    need = replicas_for_load(load.running + load.waiting + load.rejected, carriers)
+    wish = _wish(memory, load, need=sum(need.values()), current=sum(current.values()), cold_start=cold_start, now=now)
+    if load.state is not SignalState.UNKNOWN:
+        memory = replace(memory, needs=(*memory.needs, (now, sum(need.values())))[-MAXIMUM_NEEDS:])
+    bounded = within_bounds(wish.replicas, limits, now=now)
+    if bounded.replicas < sum(current.values()) and wish.rule in (Rule.DOWN_RATE, Rule.IDLE, Rule.HOLD):
+        memory = replace(memory, last_down=now)
+
+    if limits.mode is Mode.AUTOMATIC:
+        decision = _automatic(wish, bounded, carriers, current=current, need=need, load=load, now=now)
+    else:
+        decision = _followed(wish, bounded, carriers, observation, limits, load=load, now=now)
+    return replace(decision, terms=_terms(load, carriers, need, cold_start)), memory
+
+
+def _wish(memory: ScalerMemory, load: FleetLoad, *, need: int, current: int, cold_start: float, now: float) -> _Wish:
+    """The rules, strongest first. Each branch is one rule."""
+    # unknown: hold. 5 ready, Prometheus gone -> 5; read as zero it would be the minimum.
+    if load.state is SignalState.UNKNOWN:
+        return _Wish(current, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {current}")
+    # up: at once, in one step.
+    if need > current:
+        waiting = load.waiting + load.rejected > load.running
+        rule = Rule.BACKLOG if waiting else Rule.SATURATION
+        message = f"{load.running:.0f} requests run and {load.waiting:.0f} wait: {need} replicas carry them"
+        if load.rejected:
+            message += f" ({load.rejected:.0f} were turned away)"
+        return _Wish(need, rule, message)
+    # down is frozen while some pods are unknown: they may carry the load that is not seen.
+    if load.answered < load.ready:
+        return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}: no scale-down until they do")
+    held, allowed_after = _hold(memory, need=need, cold_start=cold_start, now=now)
+    if held >= current:
+        return _Wish(
+            current, Rule.HOLD, f"{need} would do now; hold {current} for the peak of the last minutes", allowed_after
+        )
+    step = max(1, math.floor(current * DOWN_SHARE))
+    next_down = (memory.last_down or -math.inf) + cold_start
+    if now < next_down:
+        return _Wish(current, Rule.DOWN_RATE, f"{held} would do; one step down per cold start", next_down)
+    lowered = max(held, current - step)
+    if (
+        load.state is SignalState.IDLE
+        and memory.idle_since is not None
+        and now - memory.idle_since >= IDLE_AFTER_SECONDS
+    ):
+        return _Wish(lowered, Rule.IDLE, f"no request for {now - memory.idle_since:.0f} s: {lowered} replicas")
+    return _Wish(lowered, Rule.DOWN_RATE, f"need was at most {held} for {HOLD_COLD_STARTS * cold_start:.0f} s")
+
+
+def _hold(memory: ScalerMemory, *, need: int, cold_start: float, now: float) -> tuple[int, float | None]:
+    """The largest need of the hold window, and when it lets go; a young scaler holds everything."""
+    assert memory.started is not None
+    young_until = memory.started + min(cold_start + YOUNG_EXTRA_SECONDS, YOUNG_COLD_STARTS * cold_start)
+    if now < young_until:
+        return 2**31, young_until
+    window = HOLD_COLD_STARTS * cold_start
+    recent = [(time, count) for time, count in memory.needs if now - time <= window]
+    held = max((count for _, count in recent), default=need)
+    lets_go = max((time for time, count in recent if count > need), default=now) + window
+    return max(held, need), lets_go
+
+
+def _automatic(
+    wish: _Wish,
+    bounded: Bounded,
+    carriers: tuple[Carrier, ...],
+    *,
+    current: dict[str, int],
+    need: dict[str, int],
+    load: FleetLoad,
+    now: float,
+) -> Decision:
+    going_up = bounded.replicas > sum(current.values())
+    # Going up, the cheapest variants that can have devices get the new replicas; otherwise what runs stays.
+    kept = {name: max(count, need.get(name, 0)) if going_up else count for name, count in current.items()}
+    return Decision(
+        time=now,
+        replicas=split_total(bounded.replicas, carriers, kept),
+        recommended=bounded.replicas,
+        rule=bounded.rule or wish.rule,
+        message=bounded.message or wish.message,
+        signals=load.state,
+        limited_by=bounded.limited_by,
+        scale_down_allowed_after=wish.scale_down_allowed_after,
+    )
+
+
+def _followed(
+    wish: _Wish,
+    bounded: Bounded,
+    carriers: tuple[Carrier, ...],
+    observation: Observation,
+    limits: Limits,
+    *,
+    load: FleetLoad,
+    now: float,
+) -> Decision:
+    """Manual and External: spec.replicas in list order up to each maximum; the recommendation is only recorded."""
+    rule = Rule.MANUAL if limits.mode is Mode.MANUAL else Rule.EXTERNAL
+    live = sum(variant.desired for variant in observation.variants)
+    wanted = live if observation.spec_replicas is None else observation.spec_replicas
+    replicas = []
+    rest = wanted
+    for carrier in carriers:
+        count = min(rest, carrier.limits.max_replicas)
+        replicas.append((carrier.limits.name, count))
+        rest -= count
+    source = "spec.replicas" if rule is Rule.MANUAL else "/scale"
+    message = f"{source} says {wanted}; the scaler recommends {bounded.replicas} ({wish.message})"
+    return Decision(
+        time=now,
+        replicas=tuple(replicas),
+        recommended=bounded.replicas,
+        rule=rule,
+        message=message,
+        signals=load.state,
+        limited_by=("variants.maxReplicas",) if rest > 0 else (),
+    )
+
+
+def _present(variant: VariantObservation) -> int:
+    """Replicas that serve or will: unschedulable and failing ones are not on their way.
+
+    Never more than asked for: a pod that is being retired still counts as ready for a moment.
+    """
+    return min(variant.desired, variant.ready + variant.starting) if variant.desired else 0
+
+
+def _carriers(observation: Observation, limits: Limits, load: FleetLoad) -> tuple[Carrier, ...]:
+    seen = {variant.name: variant for variant in observation.variants}
+    return tuple(
+        Carrier(
+            limits=variant,
+            seen=seen.get(variant.name, VariantObservation(name=variant.name, desired=0, ready=0)),
+            planned_requests=planned_requests(variant, limits, prompt_per_generated=load.prompt_per_generated),
+        )
+        for variant in limits.variants
+    )
+
+
+def _cold_start(memory: ScalerMemory, limits: Limits) -> float:
+    """The slowest variant's: the 80 % quantile of its last starts, or the default until three are known."""
+    known = []
+    for variant in limits.variants:
+        starts = sorted(memory.variant(variant.name).cold_start_seconds)
+        if len(starts) >= KNOWN_AFTER_STARTS:
+            known.append(starts[min(len(starts) - 1, math.floor(COLD_START_QUANTILE * len(starts)))])
+        elif variant.cold_start_seconds is not None:
+            known.append(variant.cold_start_seconds)
+    return max(known, default=DEFAULT_COLD_START_SECONDS)
+
+
+def _remember(memory: ScalerMemory, observation: Observation, load: FleetLoad, now: float) -> ScalerMemory:
+    learned = []
+    for variant in observation.variants:
+        starts = variant.cold_start_seconds or memory.variant(variant.name).cold_start_seconds
+        learned.append((variant.name, VariantMemory(tuple(starts[-MAXIMUM_COLD_STARTS:]))))
+    idle = load.state is SignalState.IDLE
+    unknown = load.state is SignalState.UNKNOWN
+    return replace(
+        memory,
+        started=now if memory.started is None else memory.started,
+        idle_since=(now if memory.idle_since is None else memory.idle_since) if idle else None,
+        unknown_since=(now if memory.unknown_since is None else memory.unknown_since) if unknown else None,
+        prompt_per_generated=load.prompt_per_generated,
+        pods=memory.pods if unknown else load.pods,
+        variants=tuple(learned),
+    )
+
+
+def _terms(load: FleetLoad, carriers: tuple[Carrier, ...], need: dict[str, int], cold_start: float) -> tuple[Term, ...]:
+    terms = [
+        Term("running", load.running, "requests", sample_time=load.sample_time),
+        Term("waiting", load.waiting, "requests", sample_time=load.sample_time),
+        Term("rejected", load.rejected, "requests", sample_time=load.sample_time),
+        Term("coldStart", cold_start, "seconds"),
+    ]
+    terms += [
+        Term(f"planned/{c.limits.name}", c.planned_requests, "requests per replica", need.get(c.limits.name))
+        for c in carriers
+    ]
+    return tuple(terms)

@@ -1,0 +1,76 @@
+"""Which variants carry the need: the cheapest per request first, then in the user's order of preference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from inference_fleet.scaling.types import VariantLimits, VariantObservation
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """One variant as a carrier of load: what one replica is planned to carry, and what may run of it."""
+
+    limits: VariantLimits
+    seen: VariantObservation
+    planned_requests: float
+
+    @property
+    def usable(self) -> int:
+        """Most replicas that can be counted on: a variant whose pods find no devices has what it has."""
+        if self.seen.unschedulable > 0:
+            return min(self.limits.max_replicas, self.seen.ready + self.seen.starting)
+        return self.limits.max_replicas
+
+
+def by_cost(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
+    """Cheapest per carried request first. Without a price everywhere the user's order stands: it is the preference."""
+    if any(carrier.limits.cost_per_replica_hour is None for carrier in carriers):
+        return tuple(carriers)
+    return tuple(sorted(carriers, key=lambda c: (c.limits.cost_per_replica_hour or 0.0) / c.planned_requests))
+
+
+def replicas_for_load(load: float, carriers: Sequence[Carrier]) -> dict[str, int]:
+    """Replicas per variant that carry `load` requests. What no variant can carry is asked of the first one."""
+    rest = load
+    counts = {carrier.limits.name: carrier.limits.min_replicas for carrier in carriers}
+    rest -= sum(carrier.limits.min_replicas * carrier.planned_requests for carrier in carriers)
+    for carrier in by_cost(carriers):
+        name = carrier.limits.name
+        room = carrier.usable - counts[name]
+        if rest <= 0 or room <= 0:
+            continue
+        added = min(room, math.ceil(rest / carrier.planned_requests))
+        counts[name] += added
+        rest -= added * carrier.planned_requests
+    if rest > 0 and carriers:
+        first = by_cost(carriers)[0]
+        counts[first.limits.name] = min(
+            first.limits.max_replicas, counts[first.limits.name] + math.ceil(rest / first.planned_requests)
+        )
+    return counts
+
+
+def split_total(total: int, carriers: Sequence[Carrier], current: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """A number of replicas over the variants: minima first, then what runs already, then list order up to each maximum.
+
+    Keeping what runs avoids moving load between variants when only the total changes.
+    """
+    counts = {carrier.limits.name: 0 for carrier in carriers}
+    rest = total
+    order = by_cost(carriers)
+    ceilings = (
+        lambda carrier: carrier.limits.min_replicas,
+        lambda carrier: min(current.get(carrier.limits.name, 0), carrier.usable),
+        lambda carrier: carrier.usable,
+        lambda carrier: carrier.limits.max_replicas,
+    )
+    for ceiling in ceilings:
+        for carrier in order:
+            name = carrier.limits.name
+            added = max(0, min(rest, ceiling(carrier) - counts[name]))
+            counts[name] += added
+            rest -= added
+    return tuple((carrier.limits.name, counts[carrier.limits.name]) for carrier in carriers)
