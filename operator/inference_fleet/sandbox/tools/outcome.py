@@ -24,7 +24,7 @@ class NotHere:
         return f"{self.source}: {self.reason}"
 
 
-class ToolUnavailable(Exception):  # noqa: N818 - it is the state of the tool that is told, not a fault of the program
+class ToolUnavailable(Exception):
     """No source could supply a tool; says what was tried and why each failed.
 
     Attributes

@@ -1,0 +1,65 @@
+"""What checking a variant against a vLLM version and an accelerator comes to: a command line, or refusals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inference_fleet.api.refusal import Advice, Refusal
+from inference_fleet.engine.step_time import StepTimeModel
+
+MemoryVerdict = Literal["Fits", "Tight", "Refused", "Unknown"]
+ShapeSource = Literal["spec", "catalogue", "config", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveLimits:
+    """The four limits as they are passed, in tokens, sequences and percent. max_model_len None: `auto`."""
+
+    max_model_len: int | None
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    gpu_memory_utilization_percent: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReport:
+    """Device memory of one device of a replica, in bytes. None: not known."""
+
+    verdict: MemoryVerdict
+    device_bytes: int | None = None
+    budget_bytes: int | None = None
+    weights_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    kv_bytes_per_token: int | None = None
+    kv_cache_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePlan:
+    """How one replica of a variant is started.
+
+    command and args: argument lists, never a shell line; command is empty where the image's entrypoint starts the
+    engine. env: names and plain values. kv_cache_tokens: capacity of one replica, None if not known before it runs.
+    """
+
+    version: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    devices_per_replica: int
+    effective: EffectiveLimits
+    shape_source: ShapeSource
+    memory: MemoryReport
+    step_time: StepTimeModel
+    kv_cache_tokens: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineResult:
+    """The plan if nothing is refused; warnings in either case. Paths are relative to the variant's merged intent."""
+
+    refusals: tuple[Refusal, ...]
+    warnings: tuple[Advice, ...]
+    plan: EnginePlan | None
