@@ -42,6 +42,21 @@ DOWN_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True)
+class _Situation:
+    """Counts of replicas the rules look at.
+
+    need: what the load takes. current: what the ReplicaSets ask for. raised: those of them that serve or will, and
+    what the load takes beyond. lacks: some variant needs more than its ReplicaSets ask for. cold_start: seconds.
+    """
+
+    need: int
+    current: int
+    raised: int
+    lacks: bool
+    cold_start: float
+
+
+@dataclass(frozen=True)
 class _Wish:
     """What one rule wants, before bounds."""
 
@@ -59,42 +74,55 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     load = read_signals(memory, observation, now=now)
     memory = _remember(memory, observation, load, now)
     carriers = _carriers(observation, limits, load)
-    current = {variant.name: _present(variant) for variant in observation.variants}
-    cold_start = _cold_start(memory, limits)
-
-    need = replicas_for_load(load.running + load.waiting + load.rejected, carriers)
-    wish = _wish(memory, load, need=sum(need.values()), current=sum(current.values()), cold_start=cold_start, now=now)
+    current = {variant.name: variant.desired for variant in observation.variants}
+    coming = {variant.name: _coming(variant) for variant in observation.variants}
+    demand = load.running + load.waiting + load.rejected
+    need = replicas_for_load(demand, carriers, kept={})
+    raised = replicas_for_load(demand, carriers, kept=coming)
+    situation = _Situation(
+        need=sum(need.values()),
+        current=sum(current.values()),
+        raised=sum(raised.values()),
+        lacks=any(count > current.get(name, 0) for name, count in raised.items()),
+        cold_start=_cold_start(memory, limits),
+    )
+    wish = _wish(memory, load, situation, now=now)
     if load.state is not SignalState.UNKNOWN:
-        memory = replace(memory, needs=(*memory.needs, (now, sum(need.values())))[-MAXIMUM_NEEDS:])
+        memory = replace(memory, needs=(*memory.needs, (now, situation.need))[-MAXIMUM_NEEDS:])
     bounded = within_bounds(wish.replicas, limits, now=now)
-    if bounded.replicas < sum(current.values()) and wish.rule in (Rule.DOWN_RATE, Rule.IDLE, Rule.HOLD):
+    if bounded.replicas < situation.current:
         memory = replace(memory, last_down=now)
 
     if limits.mode is Mode.AUTOMATIC:
-        decision = _automatic(wish, bounded, carriers, current=current, need=need, load=load, now=now)
+        kept = raised if wish.rule in (Rule.BACKLOG, Rule.SATURATION) else current
+        decision = _automatic(wish, bounded, carriers, kept=kept, load=load, now=now)
     else:
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, now=now)
-    return replace(decision, terms=_terms(load, carriers, need, cold_start)), memory
+    return replace(decision, terms=_terms(load, carriers, need, situation.cold_start)), memory
 
 
-def _wish(memory: ScalerMemory, load: FleetLoad, *, need: int, current: int, cold_start: float, now: float) -> _Wish:
+def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, *, now: float) -> _Wish:
     """The rules, strongest first. Each branch is one rule."""
+    need, current, cold_start = situation.need, situation.current, situation.cold_start
     # unknown: hold. 5 ready, Prometheus gone -> 5; read as zero it would be the minimum.
     if load.state is SignalState.UNKNOWN:
         return _Wish(current, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {current}")
-    # up: at once, in one step.
-    if need > current:
+    # up: at once, in one step. Replicas that start count; those without a device or that fail do not, so another
+    # variant takes their share: 3 wanted of a, 1 of them unschedulable -> 1 of b.
+    if situation.lacks:
         waiting = load.waiting + load.rejected > load.running
         rule = Rule.BACKLOG if waiting else Rule.SATURATION
-        message = f"{load.running:.0f} requests run and {load.waiting:.0f} wait: {need} replicas carry them"
+        message = f"{load.running:.0f} requests run and {load.waiting:.0f} wait: {situation.raised} replicas carry them"
         if load.rejected:
             message += f" ({load.rejected:.0f} were turned away)"
-        return _Wish(need, rule, message)
+        return _Wish(situation.raised, rule, message)
     # down is frozen while some pods are unknown: they may carry the load that is not seen.
     if load.answered < load.ready:
         return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}: no scale-down until they do")
     held, allowed_after = _hold(memory, need=need, cold_start=cold_start, now=now)
     if held >= current:
+        if need >= current:
+            return _Wish(current, Rule.HOLD, f"{need} of {current} replicas carry the load")
         return _Wish(
             current, Rule.HOLD, f"{need} would do now; hold {current} for the peak of the last minutes", allowed_after
         )
@@ -130,14 +158,10 @@ def _automatic(
     bounded: Bounded,
     carriers: tuple[Carrier, ...],
     *,
-    current: dict[str, int],
-    need: dict[str, int],
+    kept: dict[str, int],
     load: FleetLoad,
     now: float,
 ) -> Decision:
-    going_up = bounded.replicas > sum(current.values())
-    # Going up, the cheapest variants that can have devices get the new replicas; otherwise what runs stays.
-    kept = {name: max(count, need.get(name, 0)) if going_up else count for name, count in current.items()}
     return Decision(
         time=now,
         replicas=split_total(bounded.replicas, carriers, kept),
@@ -183,12 +207,9 @@ def _followed(
     )
 
 
-def _present(variant: VariantObservation) -> int:
-    """Replicas that serve or will: unschedulable and failing ones are not on their way.
-
-    Never more than asked for: a pod that is being retired still counts as ready for a moment.
-    """
-    return min(variant.desired, variant.ready + variant.starting) if variant.desired else 0
+def _coming(variant: VariantObservation) -> int:
+    """Replicas that serve or will: unschedulable and failing ones are not on their way."""
+    return max(0, variant.desired - variant.unschedulable - variant.failing)
 
 
 def _carriers(observation: Observation, limits: Limits, load: FleetLoad) -> tuple[Carrier, ...]:

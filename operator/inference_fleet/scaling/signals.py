@@ -74,8 +74,12 @@ def read_signals(memory: ScalerMemory, observation: Observation, *, now: float) 
         sample_time=min((sample.sample_time for sample in believed if sample.sample_time is not None), default=None),
         prompt_per_generated=_mix(memory.prompt_per_generated, prompt, generated),
         pods=tuple(sorted(counters.items()))[:MAXIMUM_PODS],
-        problem=observation.problem or f"{len(ready) - len(believed)} of {len(ready)} pods did not answer",
+        problem=observation.problem or _silence(believed=len(believed), ready=len(ready)),
     )
+
+
+def _silence(*, believed: int, ready: int) -> str:
+    return f"{ready - believed} of {ready} pods did not answer" if ready else "no replica is ready"
 
 
 def _state(observation: Observation, *, believed: int, ready: int, still: bool) -> SignalState:

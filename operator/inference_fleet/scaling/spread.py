@@ -19,9 +19,10 @@ class Carrier:
 
     @property
     def usable(self) -> int:
-        """Most replicas that can be counted on: a variant whose pods find no devices has what it has."""
-        if self.seen.unschedulable > 0:
-            return min(self.limits.max_replicas, self.seen.ready + self.seen.starting)
+        """Most replicas that can be counted on: a variant whose pods find no devices or fail has what it has."""
+        lost = self.seen.unschedulable + self.seen.failing
+        if lost > 0:
+            return max(0, min(self.limits.max_replicas, self.seen.desired - lost))
         return self.limits.max_replicas
 
 
@@ -32,11 +33,13 @@ def by_cost(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
     return tuple(sorted(carriers, key=lambda c: (c.limits.cost_per_replica_hour or 0.0) / c.planned_requests))
 
 
-def replicas_for_load(load: float, carriers: Sequence[Carrier]) -> dict[str, int]:
-    """Replicas per variant that carry `load` requests. What no variant can carry is asked of the first one."""
-    rest = load
-    counts = {carrier.limits.name: carrier.limits.min_replicas for carrier in carriers}
-    rest -= sum(carrier.limits.min_replicas * carrier.planned_requests for carrier in carriers)
+def replicas_for_load(load: float, carriers: Sequence[Carrier], *, kept: Mapping[str, int]) -> dict[str, int]:
+    """Replicas per variant that carry `load` requests, beginning with those that are kept anyway.
+
+    What no variant can carry is asked of the first one.
+    """
+    counts = {c.limits.name: max(c.limits.min_replicas, kept.get(c.limits.name, 0)) for c in carriers}
+    rest = load - sum(counts[carrier.limits.name] * carrier.planned_requests for carrier in carriers)
     for carrier in by_cost(carriers):
         name = carrier.limits.name
         room = carrier.usable - counts[name]
@@ -61,16 +64,19 @@ def split_total(total: int, carriers: Sequence[Carrier], current: Mapping[str, i
     counts = {carrier.limits.name: 0 for carrier in carriers}
     rest = total
     order = by_cost(carriers)
-    ceilings = (
-        lambda carrier: carrier.limits.min_replicas,
-        lambda carrier: min(current.get(carrier.limits.name, 0), carrier.usable),
-        lambda carrier: carrier.usable,
-        lambda carrier: carrier.limits.max_replicas,
-    )
-    for ceiling in ceilings:
-        for carrier in order:
-            name = carrier.limits.name
-            added = max(0, min(rest, ceiling(carrier) - counts[name]))
+    for ceilings in _ceilings(order, current):
+        for name, ceiling in ceilings:
+            added = max(0, min(rest, ceiling - counts[name]))
             counts[name] += added
             rest -= added
     return tuple((carrier.limits.name, counts[carrier.limits.name]) for carrier in carriers)
+
+
+def _ceilings(order: Sequence[Carrier], current: Mapping[str, int]) -> tuple[tuple[tuple[str, int], ...], ...]:
+    """Up to where each round may fill each variant."""
+    return (
+        tuple((carrier.limits.name, carrier.limits.min_replicas) for carrier in order),
+        tuple((carrier.limits.name, min(current.get(carrier.limits.name, 0), carrier.usable)) for carrier in order),
+        tuple((carrier.limits.name, carrier.usable) for carrier in order),
+        tuple((carrier.limits.name, carrier.limits.max_replicas) for carrier in order),
+    )

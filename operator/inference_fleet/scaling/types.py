@@ -93,7 +93,11 @@ class HistogramSample:
 
 @dataclass(frozen=True)
 class VariantObservation:
-    """What is seen of one variant. Counts are pods; `desired` is what its ReplicaSets ask for now."""
+    """What is seen of one variant. Counts are pods; `desired` is what its ReplicaSets ask for now.
+
+    ready, starting, unschedulable (no node takes it) and failing (crashed again and again) do not overlap; pods that
+    terminate are in none of them.
+    """
 
     name: str
     desired: int

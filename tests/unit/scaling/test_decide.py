@@ -1,0 +1,238 @@
+"""The scaler's rules, each by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.scaling import Scaler, limits, sample, variant, variant_limits
+from inference_fleet.scaling.decide import decide
+from inference_fleet.scaling.memory import ScalerMemory
+from inference_fleet.scaling.types import (
+    Mode,
+    Observation,
+    Rule,
+    ScheduleLimit,
+    SignalState,
+    VariantObservation,
+)
+
+
+def test_up_at_once_in_one_step() -> None:
+    scaler = Scaler(limits())
+    decision = scaler.tick(variant(at=scaler.now, ready=1, running=60))
+    assert (decision.total, decision.rule) == (5, Rule.SATURATION)
+    assert "60 requests run" in decision.message
+
+
+def test_a_queue_longer_than_the_batch_is_a_backlog() -> None:
+    scaler = Scaler(limits())
+    decision = scaler.tick(variant(at=scaler.now, ready=1, running=16, waiting=20))
+    assert (decision.total, decision.rule) == (3, Rule.BACKLOG)
+
+
+def test_rejected_requests_are_demand() -> None:
+    scaler = Scaler(limits())
+    scaler.tick(variant(at=scaler.now, ready=1, running=12, rejected=0.0))
+    decision = scaler.tick(variant(at=scaler.now, ready=1, running=12, rejected=24.0))
+    assert (decision.total, decision.rule) == (3, Rule.BACKLOG)
+    assert "24 were turned away" in decision.message
+
+
+def test_replicas_still_starting_count_as_capacity() -> None:
+    scaler = Scaler(limits())
+    decision = scaler.tick(variant(at=scaler.now, ready=1, running=60, desired=5, starting=4))
+    assert (decision.total, decision.rule) == (5, Rule.HOLD)
+
+
+def test_a_variant_without_devices_falls_through_to_the_next() -> None:
+    scaler = Scaler(limits(variant_limits("a"), variant_limits("b")))
+    decision = scaler.tick(
+        variant("a", at=scaler.now, ready=2, running=36, desired=3, unschedulable=1),
+        VariantObservation(name="b", desired=0, ready=0),
+    )
+    assert decision.of("b") == 1
+    after = scaler.tick(
+        variant("a", at=scaler.now, ready=2, running=36, desired=3, unschedulable=1),
+        VariantObservation(name="b", desired=1, ready=0, starting=1),
+    )
+    assert after.of("b") == 1
+
+
+def test_the_only_variant_without_devices_waits_and_asks_for_no_more() -> None:
+    scaler = Scaler(limits())
+    decision = scaler.tick(variant(at=scaler.now, ready=2, running=36, desired=3, unschedulable=1))
+    assert (decision.total, decision.rule) == (3, Rule.HOLD)
+
+
+@pytest.mark.parametrize("problem", ["prometheus does not answer", None])
+def test_unknown_signals_never_lower(problem: str | None) -> None:
+    scaler = Scaler(limits())
+    silent = VariantObservation(name="a", desired=5, ready=5, ready_pods=("a-0", "a-1", "a-2", "a-3", "a-4"))
+    for _ in range(100):
+        decision = scaler.tick(silent, problem=problem)
+        assert (decision.total, decision.rule, decision.signals) == (5, Rule.SIGNALS_UNKNOWN, SignalState.UNKNOWN)
+
+
+def test_one_silent_pod_freezes_the_way_down_but_not_up() -> None:
+    scaler = Scaler(limits())
+    for _ in range(50):
+        seen = variant(at=scaler.now, ready=4, running=4)
+        decision = scaler.tick(dataclasses.replace(seen, pods=seen.pods[1:]))
+        assert (decision.total, decision.rule) == (4, Rule.SIGNALS_UNKNOWN)
+    seen = variant(at=scaler.now, ready=4, running=80)
+    assert scaler.tick(dataclasses.replace(seen, pods=seen.pods[1:])).total == 7
+
+
+@pytest.mark.parametrize("lie", [float("nan"), float("inf"), -1.0])
+def test_a_lying_gauge_is_unknown_and_not_zero(lie: float) -> None:
+    scaler = Scaler(limits())
+    seen = dataclasses.replace(
+        variant(at=scaler.now, ready=1, desired=4), pods=(sample("a-0", at=scaler.now, running=lie),)
+    )
+    assert scaler.tick(seen).rule is Rule.SIGNALS_UNKNOWN
+
+
+def test_an_old_sample_is_unknown() -> None:
+    scaler = Scaler(limits())
+    decision = scaler.tick(variant(at=scaler.now - 60, ready=3, running=1))
+    assert (decision.total, decision.rule) == (3, Rule.SIGNALS_UNKNOWN)
+
+
+def test_down_only_to_the_peak_of_the_hold_window() -> None:
+    scaler = Scaler(limits())
+    scaler.hold(10, ready=4, running=40)
+    decision = scaler.tick(variant(at=scaler.now, ready=4, running=10))
+    assert (decision.total, decision.rule) == (4, Rule.HOLD)
+    assert (decision.scale_down_allowed_after or 0) > scaler.now
+
+
+def test_down_one_step_per_cold_start() -> None:
+    scaler = Scaler(limits())
+    ready, lowered_at = 4, []
+    scaler.hold(4, ready=4, running=40)
+    for _ in range(20):
+        decision = scaler.tick(variant(at=scaler.now, ready=ready, running=10))
+        assert decision.total >= ready - 1
+        if decision.total < ready:
+            lowered_at.append(scaler.now)
+        ready = decision.total
+    assert ready == 1
+    assert all(later - earlier >= 20.0 for earlier, later in itertools.pairwise(lowered_at))
+
+
+def test_proven_idleness_reaches_the_minimum_in_bounded_time() -> None:
+    scaler = Scaler(limits(min_replicas=2))
+    ready = 6
+    began = scaler.now
+    while ready > 2 and scaler.now - began <= 300:
+        ready = scaler.tick(variant(at=scaler.now, ready=ready)).total
+    assert ready == 2
+
+
+def test_a_young_scaler_holds() -> None:
+    scaler = Scaler(limits(), memory=ScalerMemory.empty())
+    for _ in range(4):
+        decision = scaler.tick(variant(at=scaler.now, ready=5))
+        assert (decision.total, decision.rule) == (5, Rule.HOLD)
+
+
+def test_bounds_come_last_on_every_path() -> None:
+    scaler = Scaler(limits(max_replicas=3))
+    decision = scaler.tick(variant(at=scaler.now, ready=1, running=600))
+    assert (decision.total, decision.rule, decision.limited_by) == (3, Rule.MAXIMUM, ("scaling.maxReplicas",))
+    scaler.limits = limits(min_replicas=4)
+    unknown = scaler.tick(VariantObservation(name="a", desired=1, ready=1, ready_pods=("a-0",)))
+    assert (unknown.total, unknown.rule, unknown.limited_by) == (4, Rule.MINIMUM, ("scaling.minReplicas",))
+
+
+def test_a_schedule_replaces_the_bounds_while_it_holds() -> None:
+    now = 1_000_000.0
+    night = ScheduleLimit("night", ((now - 10, now + 10),), min_replicas=3)
+    scaler = Scaler(limits(schedules=(night,)), now=now)
+    assert scaler.tick(variant(at=scaler.now, ready=1)).rule is Rule.SCHEDULE
+    assert scaler.tick(variant(at=scaler.now, ready=1)).total == 1
+
+
+@pytest.mark.parametrize(("mode", "rule"), [(Mode.MANUAL, Rule.MANUAL), (Mode.EXTERNAL, Rule.EXTERNAL)])
+def test_manual_and_external_follow_spec_replicas_and_record_the_recommendation(mode: Mode, rule: Rule) -> None:
+    scaler = Scaler(limits(variant_limits("a", max_replicas=2), variant_limits("b", max_replicas=9), mode=mode))
+    decision = scaler.tick(
+        variant("a", at=scaler.now, ready=1, running=60), VariantObservation("b", desired=0, ready=0), spec_replicas=7
+    )
+    assert decision.replicas == (("a", 2), ("b", 5))
+    assert (decision.rule, decision.recommended) == (rule, 5)
+
+
+def test_manual_without_replicas_keeps_the_live_count() -> None:
+    scaler = Scaler(limits(mode=Mode.MANUAL))
+    assert scaler.tick(variant(at=scaler.now, ready=3)).total == 3
+
+
+def test_new_replicas_go_to_the_cheapest_variant() -> None:
+    scaler = Scaler(
+        limits(variant_limits("a", cost_per_replica_hour=4.0), variant_limits("b", cost_per_replica_hour=1.0))
+    )
+    decision = scaler.tick(
+        variant("a", at=scaler.now, ready=1, running=36), VariantObservation("b", desired=0, ready=0)
+    )
+    assert decision.of("b") >= 2
+
+
+def test_a_decision_says_its_terms() -> None:
+    scaler = Scaler(limits())
+    terms = {term.name: term for term in scaler.tick(variant(at=scaler.now, ready=1, running=60)).terms}
+    assert terms["running"].value == 60
+    assert terms["planned/a"].value == 12
+    assert terms["planned/a"].replicas == 5
+
+
+def test_a_counter_that_fell_has_restarted_and_is_no_idleness() -> None:
+    scaler = Scaler(limits())
+    scaler.tick(variant(at=scaler.now, ready=2, running=2, work=500.0))
+    decision = scaler.tick(variant(at=scaler.now, ready=2, running=0, work=3.0))
+    assert decision.signals is SignalState.FRESH
+
+
+counts = st.integers(min_value=0, max_value=12)
+
+
+@given(
+    data=st.data(),
+    minimum=st.integers(0, 5),
+    span=st.integers(0, 8),
+)
+def test_min_desired_max_on_every_path(data: st.DataObject, minimum: int, span: int) -> None:
+    bounds = limits(variant_limits("a"), variant_limits("b"), min_replicas=minimum, max_replicas=minimum + span)
+    memory = ScalerMemory.empty()
+    now = 1_000_000.0
+    for _ in range(data.draw(st.integers(1, 6))):
+        now += data.draw(st.sampled_from([15.0, 60.0, 600.0]))
+        seen = []
+        for name in ("a", "b"):
+            ready = data.draw(counts)
+            desired = ready + data.draw(counts)
+            numbers = st.sampled_from([0.0, 3.0, 500.0, float("nan"), float("inf"), -3.0])
+            pods = tuple(
+                sample(f"{name}-{i}", at=now - data.draw(st.sampled_from([1.0, 100.0])), running=data.draw(numbers))
+                for i in range(ready)
+                if data.draw(st.booleans())
+            )
+            seen.append(
+                VariantObservation(
+                    name=name,
+                    desired=desired,
+                    ready=ready,
+                    unschedulable=data.draw(st.integers(0, desired - ready)),
+                    ready_pods=tuple(f"{name}-{i}" for i in range(ready)),
+                    pods=pods,
+                )
+            )
+        decision, memory = decide(memory, Observation(tuple(seen)), bounds, now)
+        assert bounds.min_replicas <= decision.total <= bounds.max_replicas
+        assert all(0 <= count <= 10 for _, count in decision.replicas)
+        assert ScalerMemory.from_json(memory.to_json()) == memory
