@@ -28,5 +28,5 @@ class Snapshot:
     network_policies: tuple[Object, ...] = ()
     accelerator_classes: Mapping[str, Object] = field(default_factory=dict)
     namespace_labels: Mapping[str, str] | None = None
-    unschedulable_messages: Mapping[str, str] = field(default_factory=dict)
-    """Pod name -> the scheduler's own words."""
+    pod_loads: Mapping[str, float] = field(default_factory=dict)
+    """Pod name -> requests it runs and queues, as last sampled. Only chooses who goes first; best effort."""

@@ -1,0 +1,178 @@
+"""Pools as they are: one ReplicaSet each, with its pods judged one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from inference_fleet.api.conditions import Reason
+from inference_fleet.api.names import ENGINE_CONTAINER, LABEL_REVISION, LABEL_VARIANT
+from inference_fleet.planning.snapshot import Object, Snapshot
+
+# A container that ended this often is not on its way any more (kubelet backs off 10, 20, 40 s ...).
+FAILING_RESTARTS: Final = 3
+_WAITING_REASONS: Final = {
+    "CrashLoopBackOff": Reason.ENGINE_CRASHED,
+    "ImagePullBackOff": Reason.IMAGE_NOT_AVAILABLE,
+    "ErrImagePull": Reason.IMAGE_NOT_AVAILABLE,
+    "ErrImageNeverPull": Reason.IMAGE_NOT_AVAILABLE,
+    "InvalidImageName": Reason.IMAGE_NOT_AVAILABLE,
+    "CreateContainerConfigError": Reason.CONFIGURATION_MISSING,
+    "CreateContainerError": Reason.CONFIGURATION_MISSING,
+}
+
+
+@dataclass(frozen=True)
+class PodView:
+    """One pod that does not terminate. Exactly one of ready, unschedulable and failing holds, or none: it starts.
+
+    created and ready_since: unix seconds. unschedulable: the scheduler's words. failing: why it will not get ready.
+    """
+
+    name: str
+    raw: Object
+    created: float
+    ready_since: float | None
+    unschedulable: str | None
+    failing: Reason | None
+
+    @property
+    def starting(self) -> bool:
+        """On its way."""
+        return self.ready_since is None and self.unschedulable is None and self.failing is None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All replicas of one variant and revision. quota: why the API server refused pods, if it did."""
+
+    variant: str
+    revision: str
+    replica_set: Object
+    replicas: int
+    created: float
+    pods: tuple[PodView, ...]
+    terminating: int
+    quota: str | None
+
+    @property
+    def ready(self) -> int:
+        """Pods that serve."""
+        return sum(pod.ready_since is not None for pod in self.pods)
+
+    @property
+    def starting(self) -> int:
+        """Replicas on their way; those whose pods the controller has not made yet among them."""
+        unborn = 0 if self.quota else max(0, self.replicas - len(self.pods))
+        return unborn + sum(pod.starting for pod in self.pods)
+
+    @property
+    def unschedulable(self) -> int:
+        """Replicas that no node takes or no quota allows."""
+        refused = max(0, self.replicas - len(self.pods)) if self.quota else 0
+        return refused + sum(pod.unschedulable is not None for pod in self.pods)
+
+    @property
+    def failing(self) -> int:
+        """Replicas that failed again and again."""
+        return sum(pod.failing is not None for pod in self.pods)
+
+    def available(self, *, minimum_seconds: float, now: float) -> int:
+        """Pods that have been ready for so long."""
+        return sum(pod.ready_since is not None and now - pod.ready_since >= minimum_seconds for pod in self.pods)
+
+
+def read_pools(snapshot: Snapshot) -> tuple[Pool, ...]:
+    """The pools this object owns (by UID, not by label), oldest first."""
+    uid = snapshot.deployment["metadata"]["uid"]
+    pools = []
+    for replica_set in snapshot.replica_sets:
+        metadata = replica_set["metadata"]
+        if owner_uid(replica_set) != uid or metadata.get("deletionTimestamp"):
+            continue
+        labels = metadata.get("labels") or {}
+        pods = [pod for pod in snapshot.pods if owner_uid(pod) == metadata["uid"]]
+        living = [pod for pod in pods if not _gone(pod)]
+        pools.append(
+            Pool(
+                variant=labels.get(LABEL_VARIANT, ""),
+                revision=labels.get(LABEL_REVISION, ""),
+                replica_set=replica_set,
+                replicas=int((replica_set.get("spec") or {}).get("replicas", 0)),
+                created=seconds(metadata.get("creationTimestamp")) or 0.0,
+                pods=tuple(_view(pod) for pod in sorted(living, key=lambda pod: str(pod["metadata"]["name"]))),
+                terminating=sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods),
+                quota=_quota(replica_set),
+            )
+        )
+    return tuple(sorted(pools, key=lambda pool: (pool.created, pool.revision)))
+
+
+def owner_uid(obj: Object) -> str | None:
+    """UID of the controlling owner."""
+    for reference in obj["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return str(reference.get("uid"))
+    return None
+
+
+def seconds(text: str | None) -> float | None:
+    """Kubernetes' time (RFC 3339) in unix seconds; None if absent or unreadable."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _gone(pod: Object) -> bool:
+    """Terminating, or ended for good: no replica any more (the ReplicaSet makes another)."""
+    phase = (pod.get("status") or {}).get("phase")
+    return bool(pod["metadata"].get("deletionTimestamp")) or phase in ("Failed", "Succeeded")
+
+
+def _view(pod: Object) -> PodView:
+    status = pod.get("status") or {}
+    ready = _condition(status, "Ready")
+    scheduled = _condition(status, "PodScheduled")
+    ready_since = seconds(ready.get("lastTransitionTime")) or 0.0 if ready.get("status") == "True" else None
+    unschedulable = None
+    if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
+        unschedulable = str(scheduled.get("message") or "no node takes it")
+    failing = None if ready_since is not None or unschedulable else _failure(status.get("containerStatuses") or ())
+    return PodView(
+        name=str(pod["metadata"]["name"]),
+        raw=pod,
+        created=seconds(pod["metadata"].get("creationTimestamp")) or 0.0,
+        ready_since=ready_since,
+        unschedulable=unschedulable,
+        failing=failing,
+    )
+
+
+def _failure(containers: Sequence[Mapping[str, Any]]) -> Reason | None:
+    for container in containers:
+        if container.get("name") != ENGINE_CONTAINER:
+            continue
+        waiting = ((container.get("state") or {}).get("waiting") or {}).get("reason")
+        if waiting in _WAITING_REASONS:
+            return _WAITING_REASONS[waiting]
+        if int(container.get("restartCount") or 0) >= FAILING_RESTARTS:
+            return Reason.ENGINE_CRASHED
+    return None
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == kind:
+            found: Mapping[str, Any] = condition
+            return found
+    return {}
+
+
+def _quota(replica_set: Object) -> str | None:
+    failure = _condition(replica_set.get("status") or {}, "ReplicaFailure")
+    return str(failure.get("message") or failure.get("reason")) if failure.get("status") == "True" else None
