@@ -1,0 +1,165 @@
+"""One step of bringing pools to where they should be: pure, and safe to repeat after a crash at any point.
+
+Going up is limited by the surge, going down by capacity: no step takes more ready replicas than serve beyond what is
+wanted. A new revision is tried beside the old one; without devices, or while it fails, the old one stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Standing(StrEnum):
+    """What a pool is to the accepted spec."""
+
+    CURRENT = "Current"
+    """The revision its variant should run."""
+    SUPERSEDED = "Superseded"
+    """An older revision of a variant that has a current one."""
+    LEFT = "Left"
+    """Of a variant that the spec no longer has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolState:
+    """A pool as it is. available: replicas ready for at least minReadySeconds; broken: replicas that cannot start."""
+
+    variant: str
+    revision: str
+    standing: Standing
+    replicas: int
+    ready: int
+    available: int
+    broken: int = 0
+
+
+@dataclass(frozen=True)
+class PoolTarget:
+    """How many replicas a pool shall have now, and why if that differs from what it has."""
+
+    variant: str
+    revision: str
+    replicas: int
+    reason: str = ""
+
+
+def surge_of(max_surge: int | str, *, desired: int) -> int:
+    """`maxSurge` in replicas, at least one; percentages of the desired count are rounded up."""
+    if isinstance(max_surge, int):
+        return max(1, max_surge)
+    return max(1, -(-desired * int(max_surge.rstrip("%")) // 100))
+
+
+def step(pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, paused: bool) -> tuple[PoolTarget, ...]:
+    """Targets of all pools. Every variant in `desired` has one current pool, with no replicas if it does not exist yet.
+
+    paused: revisions stay as they are; the newest pool that has replicas is the one that scales.
+
+    Examples (old, new, desired 4, surge 1): 4, 0 -> 4, 1; when the new one is available 3, 1 -> 3, 2; ... -> 0, 4.
+    """
+    if paused:
+        pools = _frozen(pools)
+    goals = {key(pool): _goal(pool, pools, desired, surge=surge) for pool in pools}
+    spare = sum(_serving(pool) for pool in pools) - sum(desired.values())
+    targets = {}
+    # Those that should not be here any more give way first.
+    for pool in sorted(pools, key=lambda pool: _LEAVING_ORDER[pool.standing]):
+        goal = goals[key(pool)]
+        if goal >= pool.replicas:
+            continue
+        # The ReplicaSet takes replicas that are not ready first: only the rest costs capacity.
+        wanted = pool.replicas - goal
+        free = min(wanted, _free(pool, pools))
+        granted = min(wanted - free, pool.ready, max(0, spare))
+        spare -= granted
+        targets[key(pool)] = pool.replicas - free - granted
+    return tuple(
+        PoolTarget(
+            pool.variant,
+            pool.revision,
+            targets.get(key(pool), goals[key(pool)]),
+            _reason(pool, targets.get(key(pool), goals[key(pool)])),
+        )
+        for pool in pools
+    )
+
+
+_LEAVING_ORDER = {Standing.LEFT: 0, Standing.SUPERSEDED: 1, Standing.CURRENT: 2}
+
+
+def key(pool: PoolState | PoolTarget) -> tuple[str, str]:
+    """(variant, revision)."""
+    return pool.variant, pool.revision
+
+
+def _goal(pool: PoolState, pools: Sequence[PoolState], desired: Mapping[str, int], *, surge: int) -> int:
+    """Where the pool is going, capacity not yet looked at."""
+    if pool.standing is not Standing.CURRENT:
+        return 0
+    wanted = desired.get(pool.variant, 0)
+    others = [other for other in pools if other.variant == pool.variant and other.standing is Standing.SUPERSEDED]
+    held = sum(other.replicas for other in others)
+    if wanted <= pool.replicas or held == 0:
+        return wanted
+    # A revision that cannot start is tried with one pod, not with a fleet of them.
+    if pool.broken:
+        return pool.replicas
+    return max(pool.replicas, min(wanted, wanted + surge - held))
+
+
+def _serving(pool: PoolState) -> int:
+    """Replicas whose service can be counted on: of a new revision only those that have proved it."""
+    return pool.available if pool.standing is Standing.CURRENT else pool.ready
+
+
+def _free(pool: PoolState, pools: Sequence[PoolState]) -> int:
+    """Replicas that may go without a thought for capacity.
+
+    An old revision's pods that are not ready may only be out for a moment: they go when the new one has proved itself.
+    """
+    if pool.standing is not Standing.SUPERSEDED:
+        return pool.replicas - pool.ready
+    proved = any(p.variant == pool.variant and p.standing is Standing.CURRENT and p.available for p in pools)
+    return pool.replicas - pool.ready if proved else pool.broken
+
+
+def _frozen(pools: Sequence[PoolState]) -> tuple[PoolState, ...]:
+    """Paused: of each variant the pool with the most replicas counts as current, the rest keeps what it has."""
+    result = []
+    for pool in pools:
+        family = [other for other in pools if other.variant == pool.variant and other.standing is not Standing.LEFT]
+        if pool.standing is Standing.LEFT or not any(other.replicas for other in family):
+            result.append(pool)
+            continue
+        largest = max(family, key=lambda other: (other.replicas, other.standing is Standing.CURRENT))
+        if pool is largest:
+            result.append(_standing(pool, Standing.CURRENT))
+        elif pool.replicas:
+            result.append(_standing(pool, Standing.SUPERSEDED))
+    return tuple(result)
+
+
+def _standing(pool: PoolState, standing: Standing) -> PoolState:
+    return PoolState(
+        variant=pool.variant,
+        revision=pool.revision,
+        standing=standing,
+        replicas=pool.replicas,
+        ready=pool.ready,
+        available=pool.available,
+        broken=pool.broken,
+    )
+
+
+def _reason(pool: PoolState, target: int) -> str:
+    if target == pool.replicas:
+        return ""
+    if target > pool.replicas:
+        return f"{target} replicas are wanted" if pool.replicas or target else ""
+    if pool.standing is Standing.LEFT:
+        return "the spec no longer has this variant"
+    if pool.standing is Standing.SUPERSEDED:
+        return "a newer revision serves"
+    return f"{target} replicas are enough"

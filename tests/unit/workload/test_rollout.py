@@ -1,0 +1,119 @@
+"""The rollout's step: capacity is never given up before it is replaced, and the surge is kept."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference_fleet.workload.rollout import PoolState, Standing, step, surge_of
+
+C, S, L = Standing.CURRENT, Standing.SUPERSEDED, Standing.LEFT
+
+
+def pool(revision: str, standing: Standing, replicas: int, **seen: int) -> PoolState:
+    ready = seen.get("ready", replicas)
+    return PoolState(
+        variant="left" if standing is L else "a",
+        revision=revision,
+        standing=standing,
+        replicas=replicas,
+        ready=ready,
+        available=seen.get("available", ready),
+        broken=seen.get("broken", 0),
+    )
+
+
+def after(*pools: PoolState, desired: int, surge: int = 1, paused: bool = False) -> dict[str, int]:
+    targets = step(pools, desired={"a": desired}, surge=surge, paused=paused)
+    return {target.revision: target.replicas for target in targets}
+
+
+def test_a_first_revision_comes_up_at_once() -> None:
+    assert after(pool("new", C, 0), desired=4) == {"new": 4}
+
+
+def test_a_new_revision_is_surged_beside_the_old() -> None:
+    assert after(pool("old", S, 4), pool("new", C, 0), desired=4) == {"old": 4, "new": 1}
+
+
+def test_the_old_revision_gives_way_only_to_replicas_that_have_proved_themselves() -> None:
+    assert after(pool("old", S, 4), pool("new", C, 1, available=0), desired=4) == {"old": 4, "new": 1}
+    assert after(pool("old", S, 4), pool("new", C, 1), desired=4) == {"old": 3, "new": 1}
+
+
+def test_a_rollout_ends_with_the_new_revision_alone() -> None:
+    old, new, steps = 4, 0, 0
+    while (old, new) != (0, 4):
+        counts = after(pool("old", S, old), pool("new", C, new), desired=4)
+        assert counts["old"] + counts["new"] <= 5
+        assert counts["old"] + new >= 4
+        old, new, steps = counts["old"], counts["new"], steps + 1
+        assert steps < 20
+
+
+def test_a_new_revision_that_cannot_start_leaves_the_old_alone_and_gets_no_more_pods() -> None:
+    counts = after(pool("old", S, 4), pool("new", C, 1, ready=0, broken=1), desired=4, surge=3)
+    assert counts == {"old": 4, "new": 1}
+
+
+def test_old_pods_that_are_out_for_a_moment_stay_until_the_new_revision_has_proved_itself() -> None:
+    assert after(pool("old", S, 4, ready=0), pool("new", C, 0), desired=4) == {"old": 4, "new": 1}
+    assert after(pool("old", S, 4, ready=0), pool("new", C, 1), desired=4)["old"] == 0
+
+
+def test_old_pods_that_are_broken_give_way_at_once() -> None:
+    assert after(pool("old", S, 4, ready=0, broken=4), pool("new", C, 0), desired=4)["old"] == 0
+
+
+def test_scaling_down_takes_replicas_that_are_not_ready_first() -> None:
+    assert after(pool("new", C, 5, ready=3), desired=3) == {"new": 3}
+
+
+def test_a_variant_that_left_the_spec_goes_when_the_others_carry_the_load() -> None:
+    assert after(pool("gone", L, 2), pool("new", C, 2, ready=0), desired=2) == {"gone": 2, "new": 2}
+    assert after(pool("gone", L, 2), pool("new", C, 2), desired=2) == {"gone": 0, "new": 2}
+
+
+def test_paused_scales_what_serves_and_starts_no_revision() -> None:
+    assert after(pool("old", S, 4), pool("new", C, 0), desired=6, paused=True) == {"old": 6}
+    assert after(pool("new", C, 0), desired=2, paused=True) == {"new": 2}
+
+
+def test_a_percentage_of_surge_is_rounded_up_and_at_least_one() -> None:
+    assert [surge_of("25%", desired=n) for n in (1, 4, 5)] == [1, 1, 2]
+    assert surge_of(3, desired=1) == 3
+
+
+states = st.builds(
+    lambda standing, replicas, ready, available, broken: pool(
+        "r",
+        standing,
+        replicas,
+        ready=min(replicas, ready),
+        available=min(replicas, ready, available),
+        broken=min(broken, replicas - min(replicas, ready)),
+    ),
+    st.sampled_from([C, S, L]),
+    st.integers(0, 8),
+    st.integers(0, 8),
+    st.integers(0, 8),
+    st.integers(0, 3),
+)
+
+
+@given(states, states, states, st.integers(0, 8), st.integers(1, 3))
+def test_no_step_lowers_ready_capacity_below_what_is_needed(
+    first: PoolState, second: PoolState, third: PoolState, desired: int, surge: int
+) -> None:
+    pools = []
+    for index, (state, standing) in enumerate(zip((first, second, third), (C, S, L), strict=True)):
+        seen = {"ready": state.ready, "available": state.available, "broken": state.broken}
+        pools.append(pool(f"r{index}", standing, state.replicas, **seen))
+    targets = step(pools, desired={"a": desired}, surge=surge, paused=False)
+    before = sum(state.ready for state in pools)
+    ready = sum(min(state.ready, target.replicas) for state, target in zip(pools, targets, strict=True))
+    assert ready >= min(before, desired)
+    assert all(target.replicas <= state.replicas for state, target in zip(pools[1:], targets[1:], strict=True))
+    grown = targets[0].replicas > pools[0].replicas
+    if grown and pools[1].replicas:
+        assert targets[0].replicas + pools[1].replicas <= desired + surge
