@@ -1,0 +1,173 @@
+"""What goes to the API server, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from inference_fleet.adapters import ports
+from inference_fleet.adapters.kubernetes import KubernetesCluster, error_of
+
+REPLICA_SETS = ports.Resource("apps", "v1", "replicasets", "ReplicaSet")
+PODS = ports.Resource("", "v1", "pods", "Pod")
+
+
+@dataclass
+class Server:
+    """Answers every request with `answer` and keeps what was asked."""
+
+    requests: list[tuple[str, str, dict[str, str], str, Any]] = field(default_factory=list)
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        text = await request.text()
+        body = json.loads(text) if text else None
+        self.requests.append((request.method, request.path, dict(request.query), request.content_type, body))
+        return await self.answer(request) if self.answer else web.json_response({"kind": "Thing"})
+
+    def says(self, status: int, body: Any) -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return web.json_response(body, status=status)
+
+        self.answer = answer
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest_asyncio.fixture
+async def cluster(server: Server) -> AsyncIterator[KubernetesCluster]:
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.handle)
+    async with TestServer(application) as running:
+        configuration = Configuration()
+        configuration.host = str(running.make_url("")).rstrip("/")
+        adapter = KubernetesCluster(ApiClient(configuration))
+        yield adapter
+        await adapter.close()
+
+
+async def test_a_page_carries_its_items_kinds_continue_token_and_version(
+    server: Server, cluster: KubernetesCluster
+) -> None:
+    server.says(200, {"metadata": {"resourceVersion": "7", "continue": "next"}, "items": [{"metadata": {"name": "a"}}]})
+    page = await cluster.list_page(PODS, namespace="chat", label_selector="a=b", limit=2, continue_token="t")
+    assert page.continue_token == "next"
+    assert page.resource_version == "7"
+    assert page.items[0]["kind"] == "Pod"
+    assert server.requests[0][:3] == (
+        "GET",
+        "/api/v1/namespaces/chat/pods",
+        {"limit": "2", "labelSelector": "a=b", "continue": "t"},
+    )
+
+
+async def test_an_apply_is_forced_under_our_field_manager(server: Server, cluster: KubernetesCluster) -> None:
+    await cluster.apply(REPLICA_SETS, {"metadata": {"uid": "u"}}, name="x", namespace="n", subresource="status")
+    method, path, query, content_type, body = server.requests[0]
+    assert (method, path) == ("PATCH", "/apis/apps/v1/namespaces/n/replicasets/x/status")
+    assert query == {"fieldManager": "inference-fleet", "force": "true"}
+    assert content_type == "application/apply-patch+yaml"
+    assert body == {"metadata": {"uid": "u"}}
+
+
+async def test_a_delete_carries_uid_and_version_as_preconditions(server: Server, cluster: KubernetesCluster) -> None:
+    await cluster.delete(PODS, name="p", namespace="n", uid="u", resource_version="5", grace_period_seconds=3)
+    body = server.requests[0][4]
+    assert body["preconditions"] == {"uid": "u", "resourceVersion": "5"}
+    assert body["propagationPolicy"] == "Background"
+    assert body["gracePeriodSeconds"] == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "kind"),
+    [
+        (404, {"reason": "NotFound"}, ports.NotFound),
+        (409, {"reason": "AlreadyExists"}, ports.AlreadyExists),
+        (409, {"reason": "Conflict"}, ports.Conflict),
+        (401, {}, ports.Forbidden),
+        (403, {"reason": "Forbidden"}, ports.Forbidden),
+        (410, {"reason": "Expired"}, ports.Expired),
+        (400, {"reason": "BadRequest"}, ports.Invalid),
+        (422, {"reason": "Invalid", "details": {"causes": [{"field": "spec.replicas"}]}}, ports.Invalid),
+        # An object of the same name but another life: the fence held.
+        (422, {"reason": "Invalid", "details": {"causes": [{"field": "metadata.uid"}]}}, ports.Conflict),
+        (429, {"reason": "TooManyRequests"}, ports.Throttled),
+        (500, {"reason": "InternalError"}, ports.Unavailable),
+        (503, {}, ports.Unavailable),
+        (0, {}, ports.Unavailable),
+        (405, {"reason": "MethodNotAllowed"}, ports.ClusterError),
+    ],
+)
+def test_every_answer_has_one_meaning(status: int, answer: Any, kind: type[Exception]) -> None:
+    assert type(error_of(status, json.dumps(answer).encode(), retry_after=None)) is kind
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("4", 4.0), (None, 1.0), ("soon", 1.0)])
+def test_a_throttled_call_waits_as_long_as_the_server_wishes(header: str | None, seconds: float) -> None:
+    error = error_of(429, b"slow down", retry_after=header)
+    assert isinstance(error, ports.Throttled)
+    assert error.retry_after_seconds == seconds
+
+
+async def test_an_error_answer_is_raised_with_its_words(server: Server, cluster: KubernetesCluster) -> None:
+    server.says(409, {"reason": "Conflict", "message": "the object has been modified"})
+    with pytest.raises(ports.Conflict, match="has been modified"):
+        await cluster.merge_patch(PODS, {}, name="p", namespace="n")
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    configuration = Configuration()
+    configuration.host = "http://127.0.0.1:1"
+    adapter = KubernetesCluster(ApiClient(configuration))
+    with pytest.raises(ports.Unavailable):
+        await adapter.get(PODS, name="p", namespace="n")
+    await adapter.close()
+
+
+async def test_an_answer_that_is_no_object_is_unavailable(server: Server, cluster: KubernetesCluster) -> None:
+    server.says(200, ["not", "an", "object"])
+    with pytest.raises(ports.Unavailable):
+        await cluster.get(PODS, name="p", namespace="n")
+
+
+def _stream(server: Server, chunks: list[bytes]) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+        return response
+
+    server.answer = answer
+
+
+async def test_a_watch_puts_events_together_from_pieces(server: Server, cluster: KubernetesCluster) -> None:
+    _stream(server, [b'{"type":"ADDED","obj', b'ect":{"a":1}}\n{"type":"BOOKMARK","object":{"b":2}}\n'])
+    seen = [event async for event in cluster.watch(PODS, resource_version="9", namespace="n")]
+    assert [(event.type, event.object) for event in seen] == [("ADDED", {"a": 1}), ("BOOKMARK", {"b": 2})]
+    assert server.requests[0][2]["resourceVersion"] == "9"
+    assert server.requests[0][2]["allowWatchBookmarks"] == "true"
+
+
+async def test_an_error_event_of_a_watch_is_raised(server: Server, cluster: KubernetesCluster) -> None:
+    _stream(server, [b'{"type":"ERROR","object":{"code":410,"reason":"Expired"}}\n'])
+    with pytest.raises(ports.Expired):
+        [event async for event in cluster.watch(PODS, resource_version="9")]
+
+
+async def test_a_watch_line_that_is_no_event_ends_it(server: Server, cluster: KubernetesCluster) -> None:
+    _stream(server, [b"<html>\n"])
+    with pytest.raises(ports.Unavailable):
+        [event async for event in cluster.watch(PODS, resource_version="9")]
