@@ -1,0 +1,140 @@
+"""Image names and what runs in their place: nothing is pulled, and only the names below have anything to run."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from inference_fleet.sandbox.real_engine import ENVIRONMENT, RealEngine
+
+# What a default engine image is called with any registry's host before it; the tag names vLLM's version.
+_ENGINE_REPOSITORIES = ("vllm/vllm-openai", "vllm/vllm-openai-rocm", "vllm/vllm-openai-cpu", "vllm/vllm-tpu")
+_OPERATOR_REPOSITORY = "inference-fleet/operator"
+_ENGINE_TAG = re.compile(r"^v?(\d+\.\d+\.\d+)(?:[.-][A-Za-z0-9_.-]+)?$")
+_ENGINE_PROGRAMS = ("vllm", "python", "python3")
+_OPERATOR_PROGRAMS = ("inference-fleet",)
+
+
+class EngineKind(StrEnum):
+    """What an engine image runs."""
+
+    EMULATED = "emulated"
+    VLLM = "vllm"
+
+
+@dataclass(frozen=True)
+class NotRunnable:
+    """Why an image or a command has nothing to run here."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to start: the command line and the environment variables that the image itself would set."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageCatalog:
+    """The images of one sandbox.
+
+    Attributes
+    ----------
+    engine
+        What the engine images run.
+    real_engine
+        The installed vLLM; only needed for EngineKind.VLLM.
+    python
+        The interpreter that has inference_fleet.
+    """
+
+    engine: EngineKind
+    real_engine: RealEngine | None = None
+    python: str = sys.executable
+
+    def find(self, image: str) -> str | NotRunnable:
+        """The image's reference if there is such an image, as a pull would say."""
+        if _is_operator(image) or _engine_version(image) is not None:
+            return image
+        return NotRunnable(
+            f"{image}: the sandbox pulls nothing; it knows the operator's image and vLLM's with a version as tag"
+        )
+
+    def program(self, image: str, *, command: Sequence[str], args: Sequence[str]) -> Program | NotRunnable:
+        """What a container of that image runs for the pod's `command` and `args`."""
+        found = self.find(image)
+        if isinstance(found, NotRunnable):
+            return found
+        if _is_operator(image):
+            return self._operator(command, args=args)
+        return self._engine(_engine_version(image) or "", command=command, args=args)
+
+    def _operator(self, command: Sequence[str], *, args: Sequence[str]) -> Program | NotRunnable:
+        if command and os.path.basename(command[0]) not in _OPERATOR_PROGRAMS:
+            return _refused(command[0], allowed=_OPERATOR_PROGRAMS)
+        words = (*command[1:], *args) or ("run",)
+        return Program((self.python, "-m", "inference_fleet", *words))
+
+    def _engine(self, version: str, *, command: Sequence[str], args: Sequence[str]) -> Program | NotRunnable:
+        if command and os.path.basename(command[0]) not in _ENGINE_PROGRAMS:
+            return _refused(command[0], allowed=_ENGINE_PROGRAMS)
+        # The image's own entry point is `vllm serve`.
+        words = (*(command or ("vllm", "serve")), *args)
+        match self.engine:
+            case EngineKind.EMULATED:
+                argv = (self.python, "-m", "inference_fleet.emulator", *words)
+                return Program(argv, {"INFERENCE_FLEET_EMULATOR_VERSION": version})
+            case EngineKind.VLLM:
+                if self.real_engine is None:
+                    return NotRunnable("vLLM is not set up on this machine (make setup-engine)")
+                arguments = _with_model(_serve_arguments(words), model=str(self.real_engine.model))
+                return Program(self.real_engine.command(arguments), ENVIRONMENT)
+
+
+def _serve_arguments(words: Sequence[str]) -> tuple[str, ...]:
+    """What comes after `serve`, or after the module's name where Python is called."""
+    for marker in ("serve", "-m"):
+        if marker in words:
+            rest = tuple(words[words.index(marker) + 1 :])
+            return rest[1:] if marker == "-m" else rest
+    return tuple(words)
+
+
+def _with_model(arguments: Sequence[str], *, model: str) -> tuple[str, ...]:
+    """The arguments with the one model this machine has in the place of the one they name."""
+    named = bool(arguments) and not arguments[0].startswith("-")
+    return (model, *(arguments[1:] if named else arguments))
+
+
+def _refused(program: str, *, allowed: Sequence[str]) -> NotRunnable:
+    return NotRunnable(f"{program}: only {', '.join(allowed)} can run in a container of this image here")
+
+
+def _is_operator(image: str) -> bool:
+    return _repository(image).endswith(f"/{_OPERATOR_REPOSITORY}") or _repository(image) == _OPERATOR_REPOSITORY
+
+
+def _engine_version(image: str) -> str | None:
+    repository = _repository(image)
+    if not any(repository == known or repository.endswith(f"/{known}") for known in _ENGINE_REPOSITORIES):
+        return None
+    matched = _ENGINE_TAG.match(_tag(image))
+    return matched.group(1) if matched else None
+
+
+def _repository(image: str) -> str:
+    """`ghcr.io:443/a/b:v1@sha256:...` -> `ghcr.io:443/a/b`."""
+    name = image.partition("@")[0]
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}"
+
+
+def _tag(image: str) -> str:
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"

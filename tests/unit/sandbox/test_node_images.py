@@ -1,0 +1,92 @@
+"""Images are names: a known one has a command, any other is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference_fleet.sandbox.node.images import EngineKind, ImageCatalog, NotRunnable, Program
+from inference_fleet.sandbox.real_engine import ENVIRONMENT, RealEngine
+
+EMULATED = ImageCatalog(engine=EngineKind.EMULATED, python="/py")
+REAL = ImageCatalog(
+    engine=EngineKind.VLLM,
+    real_engine=RealEngine(version="0.32.0", python=Path("/vllm/python"), model=Path("/tiny")),
+    python="/py",
+)
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("vllm/vllm-openai:v0.33.0", "0.33.0"),
+        ("docker.io/vllm/vllm-openai:v0.32.0", "0.32.0"),
+        ("registry.example:5000/mirror/vllm/vllm-openai:v0.33.0", "0.33.0"),
+        ("vllm/vllm-openai:v0.33.0-cu130", "0.33.0"),
+        ("vllm/vllm-openai:v0.33.0@sha256:aaaa", "0.33.0"),
+        ("vllm/vllm-openai-rocm:v0.33.0", "0.33.0"),
+    ],
+)
+def test_an_engine_image_runs_an_emulator_of_the_tags_version(image: str, version: str) -> None:
+    program = EMULATED.program(image, command=("vllm", "serve", "m"), args=("--port", "8000"))
+    assert program == Program(
+        ("/py", "-m", "inference_fleet.emulator", "vllm", "serve", "m", "--port", "8000"),
+        {"INFERENCE_FLEET_EMULATOR_VERSION": version},
+    )
+
+
+def test_an_engine_image_without_command_runs_its_entry_point() -> None:
+    program = EMULATED.program("vllm/vllm-openai:v0.33.0", command=(), args=("--model", "m"))
+    assert isinstance(program, Program)
+    assert program.argv[3:] == ("vllm", "serve", "--model", "m")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "busybox",
+        "vllm/vllm-openai:latest",
+        "vllm/vllm-openai",
+        "vllm/vllm-openai:nightly",
+        "evil-vllm/vllm-openai:v0.33.0",
+        "localhost:5000/vllm-openai:v0.33.0",
+        "ghcr.io/inference-fleet/operator-evil:v1",
+        "",
+    ],
+)
+def test_any_other_image_is_not_there(image: str) -> None:
+    assert isinstance(EMULATED.find(image), NotRunnable)
+    assert isinstance(EMULATED.program(image, command=("sh",), args=()), NotRunnable)
+
+
+@pytest.mark.parametrize("command", ["sh", "/bin/bash", "sleep", "vllm2"])
+@pytest.mark.parametrize("image", ["vllm/vllm-openai:v0.33.0", "ghcr.io/inference-fleet/operator:0.1.0"])
+def test_only_mapped_commands_run(image: str, command: str) -> None:
+    refused = EMULATED.program(image, command=(command, "-c", "true"), args=())
+    assert isinstance(refused, NotRunnable)
+    assert command in refused.message
+
+
+@pytest.mark.parametrize("image", ["ghcr.io/inference-fleet/operator:0.1.0", "ghcr.io/inference-fleet/operator"])
+def test_the_operators_image_runs_the_operator(image: str) -> None:
+    bare = EMULATED.program(image, command=(), args=())
+    assert bare == Program(("/py", "-m", "inference_fleet", "run"))
+    named = EMULATED.program(image, command=("inference-fleet",), args=("run", "--namespace", "a"))
+    assert named == Program(("/py", "-m", "inference_fleet", "run", "--namespace", "a"))
+
+
+@pytest.mark.parametrize("command", [("vllm", "serve"), ("python3", "-m", "vllm.entrypoints.openai.api_server")])
+def test_a_real_engine_serves_its_own_model_with_the_pods_arguments(command: tuple[str, ...]) -> None:
+    arguments = ("any/model",) if command[0] == "vllm" else ()
+    program = REAL.program("vllm/vllm-openai:v0.32.0", command=command, args=(*arguments, "--max-num-seqs", "4"))
+    assert isinstance(program, Program)
+    assert program.argv[0] == "/vllm/python"
+    assert program.argv[3:] == ("/tiny", "--max-num-seqs", "4")
+    assert program.environment == ENVIRONMENT
+
+
+def test_a_real_engine_that_is_not_set_up_is_said() -> None:
+    refused = ImageCatalog(engine=EngineKind.VLLM).program("vllm/vllm-openai:v0.32.0", command=(), args=("m",))
+    assert isinstance(refused, NotRunnable)
+    assert "setup-engine" in refused.message
