@@ -26,6 +26,7 @@ LABEL_SERVING: Final = f"{GROUP}/serving"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 
 ANNOTATION_APPLY_UPDATE: Final = f"{GROUP}/apply-update"
+ANNOTATION_RENDERED: Final = f"{GROUP}/rendered"
 ANNOTATION_POD_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 ENGINE_CONTAINER: Final = "engine"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.step_time import StepTimeModel
+
+# Where a pod finds things: the command line names these paths, the pod template mounts them.
+WEIGHTS_MOUNT: Final = "/models/target"
+DRAFT_WEIGHTS_MOUNT: Final = "/models/draft"
+CACHE_MOUNT: Final = "/cache"
 
 MemoryVerdict = Literal["Fits", "Tight", "Refused", "Unknown"]
 ShapeSource = Literal["spec", "catalogue", "config", "unknown"]

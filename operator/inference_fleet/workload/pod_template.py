@@ -1,0 +1,141 @@
+"""The pod of one replica: an argument list, restricted security, devices of the class, and nothing of the user's CR."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from inference_fleet.api.accelerator_class import AcceleratorClassSpec
+from inference_fleet.api.intent import VariantIntent
+from inference_fleet.api.names import ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME
+from inference_fleet.api.pod_settings import EnvVar, PodSettings, ResourceAmounts
+from inference_fleet.engine.engine_plan import EnginePlan
+from inference_fleet.workload.drain import grace_period_seconds
+from inference_fleet.workload.labels import pod_labels, pool_selector
+from inference_fleet.workload.owner import Owner
+from inference_fleet.workload.probes import probes
+from inference_fleet.workload.service_account import service_account_name
+from inference_fleet.workload.volumes import HOME, engine_volumes
+
+# A numeric user that no image gives a meaning to; restricted pod security wants one that is not root.
+ENGINE_USER: Final = 65532
+
+
+def pod_template(
+    owner: Owner, *, intent: VariantIntent, engine: EnginePlan, accelerator: AcceleratorClassSpec, revision: str
+) -> dict[str, Any]:
+    """The template as its ReplicaSet keeps it. Rendered once per revision, never again."""
+    settings = intent.pod or PodSettings.model_validate({})
+    volumes = engine_volumes(intent, devices=engine.devices_per_replica)
+    metadata: dict[str, Any] = {
+        "labels": {**(settings.labels or {}), **pod_labels(owner.name, variant=intent.variant, revision=revision)}
+    }
+    if settings.annotations:
+        metadata["annotations"] = dict(settings.annotations)
+    spec: dict[str, Any] = {
+        "serviceAccountName": service_account_name(owner),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace_period_seconds(intent.drain),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": ENGINE_USER,
+            "runAsGroup": ENGINE_USER,
+            "fsGroup": ENGINE_USER,
+            # Weights volumes hold hundreds of gigabytes: their owner is changed only if the root's is wrong.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(intent, engine, accelerator, settings)],
+        "volumes": [mounted.volume for mounted in volumes],
+    }
+    spec["containers"][0]["volumeMounts"] = [mounted.mount for mounted in volumes]
+    if accelerator.node_selector:
+        spec["nodeSelector"] = dict(accelerator.node_selector)
+    if accelerator.tolerations:
+        spec["tolerations"] = [t.model_dump(by_alias=True, exclude_none=True) for t in accelerator.tolerations]
+    if settings.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": secret.name} for secret in settings.image_pull_secrets]
+    if settings.priority_class_name:
+        spec["priorityClassName"] = settings.priority_class_name
+    if settings.topology_spread:
+        selector = {"matchLabels": pool_selector(owner.name, variant=intent.variant, revision=revision)}
+        spec["topologySpreadConstraints"] = [
+            {
+                "topologyKey": spread.topology_key,
+                "maxSkew": spread.max_skew or 1,
+                "whenUnsatisfiable": spread.when_unsatisfiable or "ScheduleAnyway",
+                "labelSelector": selector,
+            }
+            for spread in settings.topology_spread
+        ]
+    return {"metadata": metadata, "spec": spec}
+
+
+def _container(
+    intent: VariantIntent, engine: EnginePlan, accelerator: AcceleratorClassSpec, settings: PodSettings
+) -> dict[str, Any]:
+    shape = intent.model.shape
+    container: dict[str, Any] = {
+        "name": ENGINE_CONTAINER,
+        "image": engine.image,
+        "args": list(engine.args),
+        "env": _environment(intent, engine, settings),
+        "ports": [{"name": ENGINE_PORT_NAME, "containerPort": ENGINE_PORT, "protocol": "TCP"}],
+        "resources": _resources(engine, accelerator, settings),
+        **probes(weights_bytes=shape.weights_bytes if shape else None),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": True,
+        },
+    }
+    if engine.command:
+        container["command"] = list(engine.command)
+    if intent.drain.endpoint_delay_seconds:
+        # Balancers learn of the end before the engine does: vLLM answers new requests with 500 while it drains.
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": intent.drain.endpoint_delay_seconds}}}
+    return container
+
+
+def _environment(intent: VariantIntent, engine: EnginePlan, settings: PodSettings) -> list[dict[str, Any]]:
+    """Ours first, then the user's; a name stands once, ours wins."""
+    found: dict[str, dict[str, Any]] = {"HOME": {"name": "HOME", "value": HOME}}
+    for name, value in engine.env:
+        found[name] = {"name": name, "value": value}
+    token = intent.model.hugging_face.token_secret_ref if intent.model.hugging_face else None
+    if token is not None:
+        source = {"secretKeyRef": {"name": token.name, "key": token.key}}
+        found["HF_TOKEN"] = {"name": "HF_TOKEN", "valueFrom": source}
+    if intent.model.s3 is not None and intent.model.s3.credentials_secret_ref is not None:
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            source = {"secretKeyRef": {"name": intent.model.s3.credentials_secret_ref.name, "key": key}}
+            found[key] = {"name": key, "valueFrom": source}
+    for variable in settings.env or ():
+        found.setdefault(variable.name, _variable(variable))
+    return list(found.values())
+
+
+def _variable(variable: EnvVar) -> dict[str, Any]:
+    if variable.secret_key_ref is not None:
+        source = {"secretKeyRef": {"name": variable.secret_key_ref.name, "key": variable.secret_key_ref.key}}
+        return {"name": variable.name, "valueFrom": source}
+    return {"name": variable.name, "value": variable.value or ""}
+
+
+def _resources(engine: EnginePlan, accelerator: AcceleratorClassSpec, settings: PodSettings) -> dict[str, Any]:
+    """The user's amounts, and the devices of the class: requests and limits of an extended resource are equal."""
+    requests = _amounts(settings.resources.requests if settings.resources else None)
+    limits = _amounts(settings.resources.limits if settings.resources else None)
+    resource = accelerator.devices.extended_resource if accelerator.devices else None
+    if resource and engine.devices_per_replica:
+        limits[resource] = str(engine.devices_per_replica)
+        requests[resource] = str(engine.devices_per_replica)
+    return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
+
+
+def _amounts(amounts: ResourceAmounts | None) -> dict[str, str]:
+    if amounts is None:
+        return {}
+    pairs = (("cpu", amounts.cpu), ("memory", amounts.memory), ("ephemeral-storage", amounts.ephemeral_storage))
+    return {key: value for key, value in pairs if value}
