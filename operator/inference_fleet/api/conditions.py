@@ -119,6 +119,7 @@ class Reason(StrEnum):
     DELETED = "Deleted"
     SCALER_MEMORY_DAMAGED = "ScalerMemoryDamaged"
     NAME_TAKEN = "NameTaken"
+    WRITE_REFUSED = "WriteRefused"
 
 
 class Condition(ApiModel):

@@ -77,13 +77,13 @@ class WorkQueue:
         heapq.heappush(self._later, _Later(due, self._order, key))
         self._timer_changed.set()
 
-    def retry(self, key: Key) -> float:
+    def retry(self, key: Key, *, at_least_seconds: float = 0.0) -> float:
         """Queue a key after its back-off (doubling, half of it at random); returns the seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self.retries += 1
         full = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 32))
-        seconds = full * (0.5 + 0.5 * self._jitter())
+        seconds = max(at_least_seconds, full * (0.5 + 0.5 * self._jitter()))
         self.add_after(key, seconds)
         return seconds
 
