@@ -1,0 +1,188 @@
+"""The metrics of the whole fleet from Prometheus: one instant query per signal, believed value by value."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import requests
+from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
+from urllib3.util.retry import Retry
+
+from inference_fleet.adapters.ports import FleetSamples, PodKey, VariantKey
+from inference_fleet.scaling.types import HistogramSample, PodSample
+
+CONNECT_TIMEOUT_SECONDS: Final = 1.0
+READ_TIMEOUT_SECONDS: Final = 4.0
+# What Prometheus itself is told; a query over 50,000 series takes well under a second.
+QUERY_TIMEOUT: Final = "3s"
+# All signals together; a tick comes every 15 s.
+SAMPLE_TIMEOUT_SECONDS: Final = 10.0
+LONGEST_PROBLEM: Final = 200
+
+_SELECTOR: Final = '{inference_deployment!=""}'
+_POD: Final = "namespace, pod, inference_deployment, inference_variant"
+# A pod that two jobs scrape shows twice; kept apart here, the larger one counts.
+_SERIES: Final = f"{_POD}, job, instance"
+
+
+def _sum(metric: str) -> str:
+    # The sum is over the engine cores of one pod (label `engine`) and over reasons.
+    return f"sum by ({_SERIES}) ({metric}{_SELECTOR})"
+
+
+# Signal -> query. Names as both vLLM 0.32 and 0.33 have them.
+POD_QUERIES: Final[Mapping[str, str]] = {
+    "sample_time": f"min by ({_SERIES}) (timestamp(vllm:num_requests_running{_SELECTOR}))",
+    "running": _sum("vllm:num_requests_running"),
+    "waiting": _sum("vllm:num_requests_waiting"),
+    "kv_cache_usage": f"max by ({_SERIES}) (vllm:kv_cache_usage_perc{_SELECTOR})",
+    "prompt_tokens": _sum("vllm:prompt_tokens_total"),
+    "cached_prompt_tokens": _sum("vllm:prompt_tokens_cached_total"),
+    "generation_tokens": _sum("vllm:generation_tokens_total"),
+    "finished_requests": _sum("vllm:request_success_total"),
+    "rejected_requests": _sum("vllm:admission_rejections_total"),
+    "steps": _sum("vllm:iteration_tokens_total_count"),
+    "inter_token_sum_seconds": _sum("vllm:inter_token_latency_seconds_sum"),
+    "inter_token_count": _sum("vllm:inter_token_latency_seconds_count"),
+}
+KV_CACHE_TOKENS_QUERY: Final = f"max by ({_SERIES}, kv_cache_size_tokens) (vllm:cache_config_info{_SELECTOR})"
+HISTOGRAM_QUERIES: Final[Mapping[str, str]] = {
+    metric: f"sum by (namespace, inference_deployment, inference_variant, le) ({name}_bucket{_SELECTOR})"
+    for metric, name in (
+        ("TimeToFirstToken", "vllm:time_to_first_token_seconds"),
+        ("InterTokenLatency", "vllm:request_time_per_output_token_seconds"),
+    )
+}
+
+_log = logging.getLogger(__name__)
+
+
+class _Unreadable(Exception):
+    """Prometheus answered, but not with what was asked for."""
+
+
+Row = tuple[Mapping[str, str], float]
+Query = Callable[[str, float], list[Row]]
+
+
+class PrometheusSignals:
+    """Signals port. requests is not promised to be thread-safe, so one thread of its own asks."""
+
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, ca_file: str | None = None) -> None:
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = ca_file or True
+        self._client = PrometheusConnect(
+            url,
+            headers=dict(headers or {}),
+            session=session,
+            timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+            retry=Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+        )
+        self._session = session
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
+        self._under_way: asyncio.Future[FleetSamples] | None = None
+
+    async def sample(self, *, at: float) -> FleetSamples:
+        """See Signals."""
+        if self._under_way is not None and not self._under_way.done():
+            return FleetSamples(problem="Prometheus has not answered the last queries yet")
+        self._under_way = asyncio.get_running_loop().run_in_executor(self._pool, self._ask, at)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._under_way), SAMPLE_TIMEOUT_SECONDS)
+        except TimeoutError:
+            return FleetSamples(problem=f"Prometheus took longer than {SAMPLE_TIMEOUT_SECONDS:.0f} s")
+
+    async def close(self) -> None:
+        """Let the thread end."""
+        self._session.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, at: float) -> FleetSamples:
+        try:
+            return read_fleet(self._query, at=at)
+        except (requests.RequestException, PrometheusApiClientException, OSError) as error:
+            return FleetSamples(problem=_short(f"Prometheus cannot be asked: {error}"))
+        except (_Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
+            return FleetSamples(problem=_short(f"Prometheus gives no usable answer: {type(error).__name__} {error}"))
+
+    def _query(self, query: str, at: float) -> list[Row]:
+        answer = self._client.custom_query(query, params={"time": f"{at:.3f}", "timeout": QUERY_TIMEOUT})
+        if not isinstance(answer, list):
+            raise _Unreadable("the result is no list")
+        return list(_rows(answer))
+
+
+def read_fleet(query: Query, *, at: float) -> FleetSamples:
+    """Ask for every signal and put the answers together by pod. Raises whatever `query` raises."""
+    values: dict[PodKey, dict[str, float]] = {}
+    for signal, text in POD_QUERIES.items():
+        for labels, number in query(text, at):
+            _take(values, labels, signal, number)
+    for labels, _ in query(KV_CACHE_TOKENS_QUERY, at):
+        _take(values, labels, "kv_cache_tokens", _number(labels.get("kv_cache_size_tokens")))
+    pods = {key: _pod_sample(key[1], signals) for key, signals in values.items()}
+    histograms: dict[VariantKey, list[HistogramSample]] = {}
+    for metric, text in HISTOGRAM_QUERIES.items():
+        for variant, samples in _histograms(metric, query(text, at), at=at).items():
+            histograms.setdefault(variant, []).extend(samples)
+    return FleetSamples(pods=pods, histograms={key: tuple(samples) for key, samples in histograms.items()})
+
+
+def _take(values: dict[PodKey, dict[str, float]], labels: Mapping[str, str], signal: str, number: float) -> None:
+    namespace, pod = labels.get("namespace"), labels.get("pod")
+    if not namespace or not pod or not math.isfinite(number) or number < 0:
+        return
+    known = values.setdefault((namespace, pod), {})
+    known[signal] = max(number, known.get(signal, 0.0))
+
+
+def _pod_sample(pod: str, signals: dict[str, float]) -> PodSample:
+    return PodSample(pod=pod, sample_time=signals.pop("sample_time", None), **signals)
+
+
+def _histograms(metric: str, rows: list[Row], *, at: float) -> dict[VariantKey, list[HistogramSample]]:
+    counts: dict[VariantKey, dict[float, float]] = {}
+    for labels, number in rows:
+        edge = _number(labels.get("le"))
+        if math.isnan(edge) or not math.isfinite(number) or number < 0:
+            continue
+        key = (labels.get("namespace", ""), labels.get("inference_deployment", ""), labels.get("inference_variant", ""))
+        counts.setdefault(key, {})[edge] = number
+    return {
+        key: [
+            HistogramSample(metric, edge_seconds=edge, good=good, total=edges[math.inf], sample_time=at)
+            for edge, good in sorted(edges.items())
+            if math.isfinite(edge)
+        ]
+        for key, edges in counts.items()
+        if math.inf in edges
+    }
+
+
+def _rows(answer: list[Any]) -> Iterator[Row]:
+    for row in answer:
+        try:
+            labels, (_, text) = row["metric"], row["value"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _Unreadable("a row is no sample") from error
+        if not isinstance(labels, Mapping):
+            raise _Unreadable("a row has no labels")
+        yield labels, _number(text)
+
+
+def _number(text: object) -> float:
+    """NaN for whatever is no number; Prometheus writes NaN, +Inf and -Inf as words."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return math.nan
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:LONGEST_PROBLEM]

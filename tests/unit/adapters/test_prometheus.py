@@ -1,0 +1,155 @@
+"""What Prometheus' answers are taken for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from inference_fleet.adapters import prometheus
+from inference_fleet.adapters.ports import FleetSamples
+from inference_fleet.adapters.prometheus import HISTOGRAM_QUERIES, KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals
+
+LABELS = {"namespace": "chat", "pod": "p", "inference_deployment": "llama", "inference_variant": "a", "job": "one"}
+AT = 1_800_000_000.0
+
+
+def vector(*rows: tuple[dict[str, str], str]) -> dict[str, Any]:
+    result = [{"metric": labels, "value": [AT, text]} for labels, text in rows]
+    return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+
+async def ask(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> FleetSamples:
+    application = web.Application()
+    application.router.add_get("/api/v1/query", answer)
+    async with TestServer(application) as server:
+        signals = PrometheusSignals(str(server.make_url("")).rstrip("/"))
+        try:
+            return await signals.sample(at=AT)
+        finally:
+            await signals.close()
+
+
+async def answers(said: dict[str, dict[str, Any]], *, otherwise: dict[str, Any] | None = None) -> FleetSamples:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.query["time"] == "1800000000.000"
+        return web.json_response(said.get(request.query["query"], otherwise or vector()))
+
+    return await ask(answer)
+
+
+async def test_every_signal_of_a_pod_is_put_together() -> None:
+    said = {query: vector((LABELS, str(number))) for number, query in enumerate(POD_QUERIES.values())}
+    said[KV_CACHE_TOKENS_QUERY] = vector(({**LABELS, "kv_cache_size_tokens": "40000"}, "1"))
+    fleet = await answers(said)
+    sample = fleet.pods["chat", "p"]
+    assert fleet.problem is None
+    assert sample.answered
+    assert [getattr(sample, signal) for signal in POD_QUERIES] == [float(i) for i in range(len(POD_QUERIES))]
+    assert sample.kv_cache_tokens == 40000
+
+
+@pytest.mark.parametrize("lie", ["NaN", "+Inf", "-Inf", "-3", "many"])
+async def test_what_is_no_believable_number_is_unknown_not_zero(lie: str) -> None:
+    said = {query: vector((LABELS, "5")) for query in POD_QUERIES.values()}
+    said[POD_QUERIES["running"]] = vector((LABELS, lie))
+    sample = (await answers(said)).pods["chat", "p"]
+    assert sample.running is None
+    assert not sample.answered  # with the lie read as zero the pod would look idle
+
+
+async def test_a_pod_that_two_jobs_scrape_counts_once() -> None:
+    twice = vector((LABELS, "7"), ({**LABELS, "job": "two"}, "7"))
+    sample = (await answers({POD_QUERIES["running"]: twice})).pods["chat", "p"]
+    assert sample.running == 7  # added up this would be 14
+
+
+async def test_rows_without_pod_are_nobody() -> None:
+    assert (await answers({POD_QUERIES["running"]: vector(({"namespace": "chat"}, "7"))})).pods == {}
+
+
+async def test_an_empty_prometheus_knows_no_pod_and_that_is_no_problem_of_its_own() -> None:
+    assert await answers({}) == FleetSamples()
+
+
+async def test_histograms_are_told_per_variant_and_edge() -> None:
+    rows = [({**LABELS, "le": edge}, count) for edge, count in (("0.5", "8"), ("1.0", "9"), ("+Inf", "10"))]
+    said = {HISTOGRAM_QUERIES["TimeToFirstToken"]: vector(*rows)}
+    samples = (await answers(said)).histograms["chat", "llama", "a"]
+    assert [(s.edge_seconds, s.good, s.total) for s in samples] == [(0.5, 8, 10), (1.0, 9, 10)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "success"},
+        {"status": "success", "data": {"result": {"not": "a list"}}},
+        {"status": "success", "data": {"result": ["not a row"]}},
+        {"status": "success", "data": {"result": [{"metric": [], "value": [1, "2"]}]}},
+        {"status": "success", "data": {"result": [{"metric": {}, "value": 3}]}},
+        ["nothing"],
+    ],
+)
+async def test_a_body_that_is_no_vector_is_a_problem(body: Any) -> None:
+    fleet = await answers({}, otherwise=body)
+    assert fleet.problem is not None
+    assert "no usable answer" in fleet.problem
+    assert fleet.pods == {}
+
+
+@pytest.mark.parametrize(("status", "text"), [(400, "bad"), (422, "too many"), (503, "starting"), (200, "<html>")])
+async def test_an_error_body_is_a_problem(status: int, text: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=text)
+
+    assert (await ask(answer)).problem is not None
+
+
+async def test_one_failed_signal_is_a_problem_for_all() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.query["query"] == POD_QUERIES["waiting"]:
+            return web.Response(status=500)
+        return web.json_response(vector((LABELS, "1")))
+
+    fleet = await ask(answer)
+    assert fleet.problem is not None
+    assert fleet.pods == {}
+
+
+async def test_an_absent_prometheus_is_a_problem() -> None:
+    signals = PrometheusSignals("http://127.0.0.1:1")
+    fleet = await signals.sample(at=AT)
+    await signals.close()
+    assert fleet.problem is not None
+
+
+async def test_a_slow_prometheus_is_a_problem_and_is_not_asked_again_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prometheus, "SAMPLE_TIMEOUT_SECONDS", 0.05)
+    asked = 0
+    go_on = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        await go_on.wait()
+        return web.json_response(vector())
+
+    application = web.Application()
+    application.router.add_get("/api/v1/query", answer)
+    async with TestServer(application) as server:
+        signals = PrometheusSignals(str(server.make_url("")).rstrip("/"))
+        first = await signals.sample(at=AT)
+        second = await signals.sample(at=AT)
+        go_on.set()
+        await signals.close()
+    assert first.problem is not None
+    assert "longer than" in first.problem
+    assert second.problem is not None
+    assert "last queries" in second.problem
+    assert asked == 1
