@@ -1,0 +1,71 @@
+"""Values of flags, checked as vLLM's own parser would."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from inference_fleet.engine.versions import Flag
+
+# `8k` is 8,000 and `8K` is 8,192 where vLLM reads numbers as people write them.
+_HUMAN = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT])$")
+_DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True)
+class BadValue:
+    """A value that the flag does not take, in words."""
+
+    message: str
+
+
+def read_value(flag: Flag, text: str) -> Any | BadValue:
+    """The value as vLLM would keep it, or what is wrong with it."""
+    value = _read(flag, text)
+    if isinstance(value, BadValue) or not flag.choices:
+        return value
+    if value in flag.choices or str(value) in [str(choice) for choice in flag.choices]:
+        return value
+    return BadValue(f"{text!r} is not one of {', '.join(str(choice) for choice in flag.choices)}")
+
+
+def _read(flag: Flag, text: str) -> Any | BadValue:
+    if flag.type == "integer":
+        return _integer(text)
+    if flag.type == "number":
+        try:
+            return float(text)
+        except ValueError:
+            return BadValue(f"{text!r} is not a number")
+    if flag.type in ("humanInteger", "length"):
+        if flag.type == "length" and text in ("auto", "-1"):
+            return "auto"
+        return _human(text)
+    if flag.type == "json":
+        try:
+            return json.loads(text)
+        except ValueError:
+            # Several of these flags also take a plain word.
+            return text if re.match(r"^[A-Za-z][\w.-]*$", text) else BadValue(f"{text!r} is not JSON")
+    return text
+
+
+def _integer(text: str) -> int | BadValue:
+    try:
+        return int(text)
+    except ValueError:
+        return BadValue(f"{text!r} is not a whole number")
+
+
+def _human(text: str) -> int | BadValue:
+    match = _HUMAN.match(text)
+    if match is None:
+        return _integer(text)
+    unit = match[2]
+    if unit in _BINARY:
+        # Binary units take no fraction.
+        return int(match[1]) * _BINARY[unit] if match[1].isdigit() else BadValue(f"{text!r} is not a whole number")
+    return int(float(match[1]) * _DECIMAL[unit])
