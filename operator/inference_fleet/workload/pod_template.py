@@ -8,7 +8,7 @@ from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.names import ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME
 from inference_fleet.api.pod_settings import EnvVar, PodSettings, ResourceAmounts
-from inference_fleet.engine.engine_plan import EnginePlan
+from inference_fleet.engine.engine_plan import CACHE_MOUNT, EnginePlan
 from inference_fleet.workload.drain import grace_period_seconds
 from inference_fleet.workload.labels import pod_labels, pool_selector
 from inference_fleet.workload.owner import Owner
@@ -18,6 +18,15 @@ from inference_fleet.workload.volumes import HOME, engine_volumes
 
 # A numeric user that no image gives a meaning to; restricted pod security wants one that is not root.
 ENGINE_USER: Final = 65532
+# Whatever a version's data does not say otherwise. A user without an entry in /etc/passwd needs USER: the compiler's
+# cache asks for its name. Media are fetched by callers' URLs: a redirect would lead past the allowed domains.
+_ENVIRONMENT: Final = {
+    "HOME": HOME,
+    "USER": "engine",
+    "HF_HOME": f"{CACHE_MOUNT}/huggingface",
+    "VLLM_CACHE_ROOT": f"{CACHE_MOUNT}/vllm",
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+}
 
 
 def pod_template(
@@ -78,7 +87,7 @@ def _container(
     container: dict[str, Any] = {
         "name": ENGINE_CONTAINER,
         "image": engine.image,
-        "args": list(engine.args),
+        "args": [literal(word) for word in engine.args],
         "env": _environment(intent, engine, settings),
         "ports": [{"name": ENGINE_PORT_NAME, "containerPort": ENGINE_PORT, "protocol": "TCP"}],
         "resources": _resources(engine, accelerator, settings),
@@ -88,10 +97,12 @@ def _container(
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "runAsNonRoot": True,
+            # NVIDIA's container hook writes the linker's cache into the container's root when it starts.
+            "readOnlyRootFilesystem": accelerator.platform != "CUDA",
         },
     }
     if engine.command:
-        container["command"] = list(engine.command)
+        container["command"] = [literal(word) for word in engine.command]
     if intent.drain.endpoint_delay_seconds:
         # Balancers learn of the end before the engine does: vLLM answers new requests with 500 while it drains.
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": intent.drain.endpoint_delay_seconds}}}
@@ -100,27 +111,56 @@ def _container(
 
 def _environment(intent: VariantIntent, engine: EnginePlan, settings: PodSettings) -> list[dict[str, Any]]:
     """Ours first, then the user's; a name stands once, ours wins."""
-    found: dict[str, dict[str, Any]] = {"HOME": {"name": "HOME", "value": HOME}}
-    for name, value in engine.env:
-        found[name] = {"name": name, "value": value}
-    token = intent.model.hugging_face.token_secret_ref if intent.model.hugging_face else None
-    if token is not None:
-        source = {"secretKeyRef": {"name": token.name, "key": token.key}}
-        found["HF_TOKEN"] = {"name": "HF_TOKEN", "valueFrom": source}
-    if intent.model.s3 is not None and intent.model.s3.credentials_secret_ref is not None:
-        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            source = {"secretKeyRef": {"name": intent.model.s3.credentials_secret_ref.name, "key": key}}
-            found[key] = {"name": key, "valueFrom": source}
-    for variable in settings.env or ():
-        found.setdefault(variable.name, _variable(variable))
+    found = {name: _value(name, value) for name, value in (*_ENVIRONMENT.items(), *engine.env)}
+    for variable in (*_secrets(intent), *(_variable(variable) for variable in settings.env or ()), *_endpoint(intent)):
+        found.setdefault(variable["name"], variable)
     return list(found.values())
+
+
+def _secrets(intent: VariantIntent) -> list[dict[str, Any]]:
+    """References that the kubelet resolves: we never read a Secret. The target's token comes before the draft's."""
+    draft = intent.engine.speculative.model if intent.engine.speculative else None
+    found = []
+    for model in (intent.model, draft):
+        if model is None:
+            continue
+        if model.hugging_face is not None and model.hugging_face.token_secret_ref is not None:
+            token = model.hugging_face.token_secret_ref
+            found.append(_from_secret("HF_TOKEN", secret=token.name, key=token.key))
+        if model.s3 is not None and model.s3.credentials_secret_ref is not None:
+            secret = model.s3.credentials_secret_ref.name
+            found += [_from_secret(key, secret=secret, key=key) for key in _S3_KEYS]
+    return found
+
+
+_S3_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def _endpoint(intent: VariantIntent) -> list[dict[str, Any]]:
+    """The object storage's address, where neither the engine's nor the user's environment has it."""
+    if intent.model.s3 is None or intent.model.s3.credentials_secret_ref is None:
+        return []
+    secret = intent.model.s3.credentials_secret_ref.name
+    return [_from_secret("AWS_ENDPOINT_URL", secret=secret, key="AWS_ENDPOINT_URL", optional=True)]
+
+
+def _from_secret(name: str, *, secret: str, key: str, **more: bool) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, **more}}}
 
 
 def _variable(variable: EnvVar) -> dict[str, Any]:
     if variable.secret_key_ref is not None:
-        source = {"secretKeyRef": {"name": variable.secret_key_ref.name, "key": variable.secret_key_ref.key}}
-        return {"name": variable.name, "valueFrom": source}
-    return {"name": variable.name, "value": variable.value or ""}
+        return _from_secret(variable.name, secret=variable.secret_key_ref.name, key=variable.secret_key_ref.key)
+    return _value(variable.name, variable.value or "")
+
+
+def _value(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": literal(value)}
+
+
+def literal(text: str) -> str:
+    """`text` so that the kubelet hands it on as it is: it would put variables in place of `$(NAME)`."""
+    return text.replace("$", "$$")
 
 
 def _resources(engine: EnginePlan, accelerator: AcceleratorClassSpec, settings: PodSettings) -> dict[str, Any]:

@@ -11,6 +11,8 @@ PROBE_PERIOD_SECONDS: Final = 5
 BASE_START_BUDGET_SECONDS: Final = 1800
 # A hub or network volume at 200 MB/s: 5 s per GB of weights on top.
 START_SECONDS_PER_GIGABYTE: Final = 5
+# A container that failed a probe has nothing to drain: it does not get the long grace of a retiring pod.
+FAILED_GRACE_SECONDS: Final = 30
 
 
 def start_budget_seconds(*, weights_bytes: int | None) -> int:
@@ -29,9 +31,16 @@ def probes(*, weights_bytes: int | None) -> dict[str, Any]:
             "periodSeconds": PROBE_PERIOD_SECONDS,
             "timeoutSeconds": 5,
             "failureThreshold": failures,
+            "terminationGracePeriodSeconds": FAILED_GRACE_SECONDS,
         },
         # Two misses in a row: a busy engine may be late once.
         "readinessProbe": {**check, "periodSeconds": PROBE_PERIOD_SECONDS, "timeoutSeconds": 5, "failureThreshold": 2},
         # A restart costs a full load: only an engine that is gone for a minute gets one.
-        "livenessProbe": {**check, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": {
+            **check,
+            "periodSeconds": 10,
+            "timeoutSeconds": 10,
+            "failureThreshold": 6,
+            "terminationGracePeriodSeconds": FAILED_GRACE_SECONDS,
+        },
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inference_fleet.api.names import ENGINE_PORT_NAME
+from inference_fleet.api.names import ENGINE_PORT, ENGINE_PORT_NAME
 from inference_fleet.workload.labels import object_labels, replica_selector, service_selector
 from inference_fleet.workload.owner import Owner, owner_reference
 
@@ -17,13 +17,13 @@ def service(owner: Owner, *, port: int) -> dict[str, Any]:
 
 
 def headless_service(owner: Owner) -> dict[str, Any]:
-    """Every replica by its own address, ready or not: for gateways that pick endpoints themselves."""
+    """Every ready replica by its own address, also one that gets no new requests: for gateways and scraping."""
     spec = {
         "clusterIP": "None",
         "publishNotReadyAddresses": False,
         "selector": replica_selector(owner.name),
     }
-    return _service(owner, name=f"{owner.name}-engines", spec=spec, port=8000)
+    return _service(owner, name=f"{owner.name}-engines", spec=spec, port=ENGINE_PORT)
 
 
 def _service(owner: Owner, *, name: str, spec: dict[str, Any], port: int) -> dict[str, Any]:
