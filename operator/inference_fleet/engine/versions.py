@@ -107,7 +107,7 @@ class EngineVersion:
     def batch_defaults(
         self, *, platform: str, architecture: str, device_memory_bytes: int, processes: int
     ) -> BatchDefaults:
-        """vLLM's own defaults for a server, by platform and memory of one device; `processes`: tensor times pipeline."""
+        """vLLM's own defaults for a server, by platform and device memory. `processes`: tensor x pipeline."""
         if platform == "CPU":
             cpu = self.defaults["CPU"]
             return BatchDefaults(
