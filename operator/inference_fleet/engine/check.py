@@ -15,7 +15,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.arguments import engine_arguments, engine_environment
-from inference_fleet.engine.command_line import nearest_flag
+from inference_fleet.engine.command_line import nearest_option, options_of
 from inference_fleet.engine.engine_plan import EffectiveLimits, EnginePlan, EngineResult, MemoryReport
 from inference_fleet.engine.flag_values import BadValue, read_value
 from inference_fleet.engine.limits import effective_limits
@@ -49,6 +49,8 @@ class Case:
 
 
 Finding = Refusal | Advice
+_NEEDS_DRAFT = ("draft_model", "eagle", "eagle3", "dflash", "dspark")
+_WITHOUT_DRAFT = ("ngram", "ngram_gpu", "suffix")
 
 
 def check_variant(
@@ -66,7 +68,7 @@ def check_variant(
     if isinstance(version, Refusal):
         return EngineResult(refusals=(version,), warnings=(), plan=None)
     known = intent.model.shape or shape
-    limits = effective_limits(intent.engine, release=version.release, accelerator=accelerator, shape=known)
+    limits = effective_limits(intent.engine, version=version, accelerator=accelerator, shape=known)
     case = Case(
         intent=intent,
         version=version,
@@ -78,8 +80,7 @@ def check_variant(
     findings = [finding for rule in _RULES for finding in rule(case)]
     refusals = tuple(finding for finding in findings if isinstance(finding, Refusal))
     advice = tuple(finding for finding in findings if isinstance(finding, Advice))
-    warnings = ((version.warning, *advice)) if version.warning else advice
-    return EngineResult(refusals=refusals, warnings=warnings, plan=None if refusals else _plan(case))
+    return EngineResult(refusals=refusals, warnings=advice, plan=None if refusals else _plan(case))
 
 
 def _plan(case: Case) -> EnginePlan:
@@ -99,6 +100,13 @@ def _plan(case: Case) -> EnginePlan:
         step_time=DEFAULT_STEP_TIME,
         kv_cache_tokens=None,
     )
+
+
+def _reviewed(case: Case) -> Iterator[Finding]:
+    version = case.version
+    if not version.reviewed:
+        message = f"{version.version} is newer than {version.data_version}, which its flags were checked against"
+        yield Advice("engine.vllm.version", Reason.VERSION_NOT_REVIEWED, message)
 
 
 def _image(case: Case) -> Iterator[Finding]:
@@ -132,7 +140,7 @@ def _length(case: Case) -> Iterator[Finding]:
 
 
 def _dtype(case: Case) -> Iterator[Finding]:
-    flag = case.version.release.flags["--dtype"]
+    flag = case.version.flag("dtype")
     if case.intent.engine.dtype:
         value = read_value(flag, case.intent.engine.dtype)
         if isinstance(value, BadValue):
@@ -143,32 +151,36 @@ def _quantization(case: Case) -> Iterator[Finding]:
     if case.intent.engine.quantization is None:
         return
     path = "engine.vllm.quantization.method"
-    name, release = case.intent.engine.quantization.method, case.version.release
-    method = release.quantization.get(name)
+    name, version = case.intent.engine.quantization.method, case.version
+    method = version.quantization.get(name)
     if method is None:
-        gone = release.removed_quantization.get(name)
-        since = f"was removed in vLLM {gone}" if gone else f"is not known to vLLM {case.version.version}"
-        way_out = f"Known are {', '.join(release.quantization)}."
-        yield Refusal(path, Reason.UNSUPPORTED_SETTING, f"{name} {since}", way_out)
+        successor = version.removed_quantization.get(name)
+        known = ", ".join(version.quantization)
+        way_out = f"Use {successor} instead." if successor else f"Known are {known}."
+        message = f"{name} is not a quantization method of vLLM {version.version}"
+        yield Refusal(path, Reason.UNSUPPORTED_SETTING, message, way_out)
         return
     platform = case.accelerator.platform
-    if platform not in method.platforms:
-        usable = [m.name for m in release.quantization.values() if platform in m.platforms and not m.deprecated]
-        message = f"{name} does not run on {platform} (AcceleratorClass {case.accelerator_name})"
-        yield Refusal(path, Reason.UNSUPPORTED_ON_ACCELERATOR, message, f"On {platform}: {', '.join(usable)}.")
     capability = _capability(case.accelerator)
+    usable = [
+        m.method
+        for m in version.quantization.values()
+        if platform not in m.unsupported
+        and not m.deprecated
+        and (capability is None or m.minimum_capability <= capability)
+    ]
+    way_out = f"What works here: {', '.join(usable)}."
+    if platform in method.unsupported:
+        message = f"{name} does not run on {platform} (AcceleratorClass {case.accelerator_name})"
+        message += f": {method.unsupported[platform]}"
+        yield Refusal(path, Reason.UNSUPPORTED_ON_ACCELERATOR, message, way_out)
     minimum = method.minimum_capability
-    if capability is not None and minimum is not None and capability < minimum:
+    if capability is not None and capability < minimum:
         message = (
             f"{name} needs compute capability {minimum // 10}.{minimum % 10} or newer; AcceleratorClass"
             f" {case.accelerator_name} has {case.accelerator.architecture}"
         )
-        usable = [
-            m.name
-            for m in release.quantization.values()
-            if platform in m.platforms and not m.deprecated and (m.minimum_capability or 0) <= capability
-        ]
-        yield Refusal(path, Reason.UNSUPPORTED_ON_ACCELERATOR, message, f"What works here: {', '.join(usable)}.")
+        yield Refusal(path, Reason.UNSUPPORTED_ON_ACCELERATOR, message, way_out)
     if method.deprecated:
         yield Advice(path, Reason.DEPRECATED, f"{name} is deprecated in vLLM {case.version.version}")
 
@@ -177,7 +189,7 @@ def _kv_cache_dtype(case: Case) -> Iterator[Finding]:
     cache = case.intent.engine.kv_cache
     if cache is None or cache.kv_cache_dtype is None:
         return
-    known = case.version.release.kv_cache_dtypes
+    known = case.version.kv_cache_types
     if cache.kv_cache_dtype not in known:
         message = f"{cache.kv_cache_dtype} is not a KV cache type of vLLM {case.version.version}"
         way_out = f"Known are {', '.join(known)}."
@@ -211,7 +223,7 @@ def _batching(case: Case) -> Iterator[Finding]:
         message = f"{batching.long_prefill_token_threshold} exceeds maxModelLen {limits.max_model_len}"
         yield Refusal(f"{path}.longPrefillTokenThreshold", Reason.CONFLICTING_SETTINGS, message, "Lower it.")
     if batching.scheduling_policy:
-        value = read_value(case.version.release.flags["--scheduling-policy"], batching.scheduling_policy)
+        value = read_value(case.version.flag("scheduling_policy"), batching.scheduling_policy)
         if isinstance(value, BadValue):
             yield Refusal(f"{path}.schedulingPolicy", Reason.UNSUPPORTED_SETTING, value.message)
 
@@ -220,25 +232,23 @@ def _speculative(case: Case) -> Iterator[Finding]:
     speculative = case.intent.engine.speculative
     if speculative is None:
         return
-    release, path = case.version.release, "engine.vllm.speculative"
-    wanted = release.speculative.get(speculative.method)
-    if wanted is None:
-        successor = release.removed_speculative.get(speculative.method)
-        message = f"{speculative.method} is not a speculative method of vLLM {case.version.version}"
-        way_out = f"Its successor is {successor}." if successor else f"Known are {', '.join(release.speculative)}."
+    version, path = case.version, "engine.vllm.speculative"
+    if speculative.method not in version.speculative_methods:
+        successor = version.removed_speculative.get(speculative.method)
+        message = f"{speculative.method} is not a speculative method of vLLM {version.version}"
+        way_out = f"Its successor is {successor}." if successor else f"Known: {', '.join(version.speculative_methods)}."
         yield Refusal(f"{path}.method", Reason.UNSUPPORTED_SETTING, message, way_out)
         return
-    if wanted["model"] == "required" and speculative.model is None:
+    if speculative.method in _NEEDS_DRAFT and speculative.model is None:
         message = f"{speculative.method} needs a draft"
         yield Refusal(f"{path}.model", Reason.CONFLICTING_SETTINGS, message, "Set speculative.model.")
-    if wanted["model"] == "none" and speculative.model is not None:
+    draftless = speculative.method in _WITHOUT_DRAFT
+    if draftless and speculative.model is not None:
         message = f"{speculative.method} takes no draft model"
         yield Refusal(f"{path}.model", Reason.CONFLICTING_SETTINGS, message, "Leave it out.")
-    if speculative.num_speculative_tokens is None and wanted["model"] == "none":
+    if draftless and speculative.num_speculative_tokens is None:
         message = f"{speculative.method} needs a depth"
         yield Refusal(f"{path}.numSpeculativeTokens", Reason.CONFLICTING_SETTINGS, message, "Set it, for example to 4.")
-    if "needs" in wanted:
-        yield Advice(f"{path}.method", Reason.UNSUPPORTED_SETTING, f"{speculative.method} needs {wanted['needs']}")
 
 
 def _parallelism(case: Case) -> Iterator[Finding]:
@@ -257,13 +267,13 @@ def _parallelism(case: Case) -> Iterator[Finding]:
 
 
 def _extra_arguments(case: Case) -> Iterator[Finding]:
-    release = case.version.release
+    flags = options_of(case.version)
     for index, argument in enumerate(case.intent.engine.extra_args or ()):
         path = f"engine.vllm.extraArgs[{index}]"
         option, equals, text = argument.partition("=")
-        flag = release.flag(option)
+        flag = flags.get(option)
         if flag is None:
-            near = nearest_flag(release, option)
+            near = nearest_option(case.version, option)
             way_out = f"Did you mean {near}?" if near else None
             message = f"vLLM {case.version.version} has no flag {option}"
             yield Refusal(path, Reason.UNSUPPORTED_FLAG, message, way_out)
@@ -272,7 +282,7 @@ def _extra_arguments(case: Case) -> Iterator[Finding]:
             yield Refusal(path, Reason.FLAG_NOT_ALLOWED, f"{option} has a field of its own", where)
         elif flag.mark == "denied":
             yield Refusal(path, Reason.FLAG_NOT_ALLOWED, f"{option} is not allowed: {flag.reason}")
-        elif flag.type in ("boolean", "switch"):
+        elif flag.kind in ("switch", "presence"):
             if equals:
                 yield Refusal(path, Reason.OUT_OF_RANGE, f"{option} takes no value", f"Write {option}.")
         elif not equals:
@@ -292,6 +302,7 @@ def _capability(accelerator: AcceleratorClassSpec) -> int | None:
 
 
 _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    _reviewed,
     _image,
     _remote_code,
     _length,

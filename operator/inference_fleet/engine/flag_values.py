@@ -33,23 +33,22 @@ def read_value(flag: Flag, text: str) -> Any | BadValue:
 
 
 def _read(flag: Flag, text: str) -> Any | BadValue:
-    if flag.type == "integer":
+    if flag.kind == "integer":
         return _integer(text)
-    if flag.type == "number":
+    if flag.kind == "number":
         try:
             return float(text)
         except ValueError:
             return BadValue(f"{text!r} is not a number")
-    if flag.type in ("humanInteger", "length"):
-        if flag.type == "length" and text in ("auto", "-1"):
+    if flag.kind in ("size", "sizeOrAuto"):
+        if flag.kind == "sizeOrAuto" and text in ("auto", "-1"):
             return "auto"
         return _human(text)
-    if flag.type == "json":
+    if flag.kind in ("json", "jsonOrText"):
         try:
             return json.loads(text)
         except ValueError:
-            # Several of these flags also take a plain word.
-            return text if re.match(r"^[A-Za-z][\w.-]*$", text) else BadValue(f"{text!r} is not JSON")
+            return text if flag.kind == "jsonOrText" else BadValue(f"{text!r} is not JSON")
     return text
 
 

@@ -6,17 +6,23 @@ from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.checkpoint import ModelShape
 from inference_fleet.api.vllm_engine import VllmEngine
 from inference_fleet.engine.engine_plan import EffectiveLimits
-from inference_fleet.engine.versions import EngineRelease
-
-_GIBIBYTE = 2**30
+from inference_fleet.engine.versions import EngineVersion
 
 
 def effective_limits(
-    engine: VllmEngine, *, release: EngineRelease, accelerator: AcceleratorClassSpec, shape: ModelShape | None
+    engine: VllmEngine, *, version: EngineVersion, accelerator: AcceleratorClassSpec, shape: ModelShape | None
 ) -> EffectiveLimits:
     """Lengths in tokens. Where nothing gives a length it is None: the engine fits it to its memory (`auto`)."""
     batching, cache = engine.batching, engine.kv_cache
-    tokens, seqs = _batch_defaults(release, accelerator)
+    parallel = engine.parallelism
+    processes = (parallel.tensor_parallel_size or 1) * (parallel.pipeline_parallel_size or 1) if parallel else 1
+    defaults = version.batch_defaults(
+        platform=accelerator.platform,
+        architecture=accelerator.architecture,
+        device_memory_bytes=accelerator.device_memory_bytes,
+        processes=processes,
+    )
+    tokens, seqs = defaults.max_num_batched_tokens, defaults.max_num_seqs
     if batching and batching.max_num_seqs:
         seqs = batching.max_num_seqs
         tokens = max(tokens, seqs)
@@ -30,18 +36,5 @@ def effective_limits(
         max_num_seqs=seqs,
         max_num_batched_tokens=tokens,
         gpu_memory_utilization_percent=(cache.gpu_memory_utilization_percent if cache else None)
-        or release.gpu_memory_utilization_percent,
+        or version.gpu_memory_utilization_percent,
     )
-
-
-def _batch_defaults(release: EngineRelease, accelerator: AcceleratorClassSpec) -> tuple[int, int]:
-    """(maxNumBatchedTokens, maxNumSeqs) that vLLM's API server takes for a device of this memory."""
-    if accelerator.platform == "CPU":
-        return release.cpu_defaults["maxNumBatchedTokens"], release.cpu_defaults["maxNumSeqs"]
-    memory = accelerator.device_memory_bytes / _GIBIBYTE
-    for row in release.defaults:
-        if memory >= row["minimumDeviceGibibytes"] and accelerator.architecture not in row.get(
-            "exceptArchitectures", ()
-        ):
-            return row["maxNumBatchedTokens"], row["maxNumSeqs"]
-    raise AssertionError("the last row of the defaults takes every device")

@@ -1,0 +1,191 @@
+"""Whether a spec makes sense: read, merged per variant, and checked against its accelerators and engine version."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+from inference_fleet.api.accelerator_class import AcceleratorClassSpec
+from inference_fleet.api.conditions import Reason
+from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
+from inference_fleet.api.intent import VariantIntent, variant_intents
+from inference_fleet.api.parse import parse_accelerator_class, parse_inference_deployment
+from inference_fleet.api.refusal import Advice, Refusal
+from inference_fleet.engine.check import check_variant
+from inference_fleet.engine.engine_plan import EnginePlan
+from inference_fleet.planning.snapshot import Object, Snapshot
+
+Remark = TypeVar("Remark", Refusal, Advice)
+# Checked specs that are kept: a thousand objects with a spec under way each.
+_KEPT: Final = 2048
+
+
+@dataclass(frozen=True)
+class VariantAcceptance:
+    """One variant: its merged intent, and either how it runs or why it cannot."""
+
+    intent: VariantIntent
+    accelerator: AcceleratorClassSpec | None
+    engine: EnginePlan | None
+    refusals: tuple[Refusal, ...] = ()
+    warnings: tuple[Advice, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The variant's name."""
+        return self.intent.variant
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The verdict on one spec. spec is None if it cannot be read; then there are refusals and no variants."""
+
+    spec: InferenceDeploymentSpec | None
+    variants: tuple[VariantAcceptance, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    warnings: tuple[Advice, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """A bad variant does not stop its siblings; with no good one left nothing is accepted."""
+        return self.spec is not None and not self.refusals and any(not variant.refusals for variant in self.variants)
+
+    @property
+    def all_refusals(self) -> tuple[Refusal, ...]:
+        """Of the object and of every variant."""
+        return self.refusals + tuple(refusal for variant in self.variants for refusal in variant.refusals)
+
+    @property
+    def all_warnings(self) -> tuple[Advice, ...]:
+        """Of the object and of every variant, each once."""
+        found = self.warnings + tuple(advice for variant in self.variants for advice in variant.warnings)
+        return tuple(dict.fromkeys(found))
+
+
+def accept(spec: Mapping[str, Any], snapshot: Snapshot) -> Acceptance:
+    """Check a spec (the object's own, or a former one) for this object against the classes of the cluster."""
+    metadata = snapshot.deployment["metadata"]
+    names = _class_names(spec)
+    classes = tuple(
+        (name, _text(snapshot.accelerator_classes[name].get("spec")))
+        for name in sorted(names)
+        if name in snapshot.accelerator_classes
+    )
+    labels = None if snapshot.namespace_labels is None else tuple(sorted(snapshot.namespace_labels.items()))
+    return _accept(_text(spec), str(metadata["name"]), classes, labels)
+
+
+# The same spec is looked at on every reconcile and every tick; texts make the key, so that nothing mutable is shared.
+@lru_cache(maxsize=_KEPT)
+def _accept(
+    spec_text: str,
+    name: str,
+    class_texts: tuple[tuple[str, str], ...],
+    namespace_labels: tuple[tuple[str, str], ...] | None,
+) -> Acceptance:
+    parsed = parse_inference_deployment({"spec": json.loads(spec_text)})
+    if isinstance(parsed, tuple):
+        return Acceptance(spec=None, refusals=parsed)
+    classes = {key: json.loads(text) for key, text in class_texts}
+    labels = None if namespace_labels is None else dict(namespace_labels)
+    variants = tuple(
+        _accept_variant(intent, index=index, spec=parsed, classes=classes, namespace_labels=labels)
+        for index, intent in enumerate(variant_intents(parsed, name=name))
+    )
+    return Acceptance(spec=parsed, variants=variants, warnings=_warnings(parsed))
+
+
+def _accept_variant(
+    intent: VariantIntent,
+    *,
+    index: int,
+    spec: InferenceDeploymentSpec,
+    classes: Mapping[str, Any],
+    namespace_labels: Mapping[str, str] | None,
+) -> VariantAcceptance:
+    path = f"spec.variants[{index}].acceleratorClassName"
+    accelerator = _accelerator(intent, path, classes, namespace_labels)
+    if isinstance(accelerator, Refusal):
+        return VariantAcceptance(intent, accelerator=None, engine=None, refusals=(accelerator,))
+    result = check_variant(intent, accelerator, accelerator_name=intent.accelerator_class_name)
+    override = spec.variants[index].model_dump(by_alias=True, exclude_none=True)
+
+    def placed(remark: Remark) -> Remark:
+        root = f"spec.variants[{index}]" if _says(override, remark.path) else "spec"
+        return dataclasses.replace(remark, path=f"{root}.{remark.path}", variant=intent.variant)
+
+    return VariantAcceptance(
+        intent,
+        accelerator=accelerator,
+        engine=result.plan,
+        refusals=tuple(placed(refusal) for refusal in result.refusals),
+        warnings=tuple(placed(advice) for advice in result.warnings),
+    )
+
+
+def _accelerator(
+    intent: VariantIntent, path: str, classes: Mapping[str, Any], namespace_labels: Mapping[str, str] | None
+) -> AcceleratorClassSpec | Refusal:
+    name = intent.accelerator_class_name
+    if name not in classes:
+        message = f"there is no AcceleratorClass {name!r} in the cluster"
+        way_out = "Create it, or name one that `kubectl get acceleratorclasses` lists."
+        return Refusal(path, Reason.ACCELERATOR_CLASS_NOT_FOUND, message, way_out, intent.variant)
+    parsed = parse_accelerator_class({"spec": classes[name]})
+    if isinstance(parsed, tuple):
+        message = f"AcceleratorClass {name!r} cannot be used: {parsed[0].text()}"
+        return Refusal(path, Reason.ACCELERATOR_CLASS_INVALID, message, None, intent.variant)
+    selector = parsed.namespace_selector
+    if selector is not None and selector.match_labels:
+        labels = namespace_labels or {}
+        if any(labels.get(key) != value for key, value in selector.match_labels.items()):
+            message = f"AcceleratorClass {name!r} is not open to this namespace"
+            way_out = "Ask the platform team for the labels that its namespaceSelector wants."
+            return Refusal(path, Reason.ACCELERATOR_CLASS_NOT_ALLOWED, message, way_out, intent.variant)
+    return parsed
+
+
+def _warnings(spec: InferenceDeploymentSpec) -> tuple[Advice, ...]:
+    found = []
+    if spec.scaling.mode == "Automatic" and spec.replicas is not None:
+        found.append(
+            Advice("spec.replicas", Reason.IGNORED, "is ignored while scaling.mode is Automatic", "Leave it out.")
+        )
+    if spec.scaling.mode != "Automatic" and spec.scaling.schedules:
+        found.append(Advice("spec.scaling.schedules", Reason.IGNORED, "is ignored unless scaling.mode is Automatic"))
+    if spec.rollout.on_no_surge_capacity != "Wait":
+        found.append(
+            Advice(
+                "spec.rollout.onNoSurgeCapacity",
+                Reason.IGNORED,
+                f"{spec.rollout.on_no_surge_capacity} is not built yet and behaves as Wait",
+            )
+        )
+    return tuple(found)
+
+
+def _says(override: Mapping[str, Any], path: str) -> bool:
+    """Whether the variant itself says something at this path (`engine.vllm.maxModelLen`)."""
+    node: Any = override
+    for part in path.replace("[", ".[").split("."):
+        if part.startswith("["):
+            return isinstance(node, (list, tuple))
+        if not isinstance(node, Mapping) or part not in node:
+            return False
+        node = node[part]
+    return True
+
+
+def _class_names(spec: Mapping[str, Any]) -> set[str]:
+    variants = spec.get("variants")
+    if not isinstance(variants, list):
+        return set()
+    return {str(v.get("acceleratorClassName")) for v in variants if isinstance(v, Mapping)}
+
+
+def _text(value: Object | Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,199 @@
+"""Conditions: what holds of an object, each with its reason, from facts that are already known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference_fleet.api.conditions import ALWAYS_PRESENT, Condition, ConditionType, Reason, set_condition
+from inference_fleet.api.refusal import Refusal
+from inference_fleet.scaling.types import Decision, Mode, Rule, SignalState
+
+# Status messages stay readable in a terminal; the rest is in status.variants and events.
+_LONGEST_MESSAGE = 1024
+# The minimum is no limit in this sense: it gives more than the load needs.
+_LIMITS = {Rule.MAXIMUM: Reason.MAXIMUM, Rule.SCHEDULE: Reason.SCHEDULE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the conditions are made of.
+
+    needed: replicas that must serve now. recorded_rollout: the accepted revision whose rollout had completed before.
+    lacking: words on replicas that find no devices. failing: reason and words on the newest pods that fail.
+    overdue: the newest revision had its time. updates: words on renderings that differ.
+    """
+
+    generation: int
+    refusals: tuple[Refusal, ...]
+    spec_accepted: bool
+    refused_variants: tuple[str, ...]
+    serves_accepted: bool
+    desired: int
+    ready: int
+    needed: int
+    rolled_out: bool
+    rollout_words: str
+    paused: bool
+    lacking: str | None
+    lacking_reason: Reason
+    failing: Reason | None
+    failing_words: str
+    overdue: bool
+    mode: Mode
+    decision: Decision | None
+    updates: str | None
+    suspended: bool
+
+
+def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Condition, ...]:
+    """All conditions; those that only exist while true are left out when they are not."""
+    accepted = _accepted(facts)
+    available = _available(facts)
+    stalled = _stalled(facts)
+    ready = _ready(facts, available=available.status == "True")
+    found = [
+        accepted,
+        available,
+        ready,
+        _scaling_active(facts),
+        _rolled_out(facts),
+        _capacity(facts),
+    ]
+    if stalled is not None:
+        found.append(stalled)
+    elif ready.status != "True" and not facts.suspended:
+        found.append(_condition(facts, ConditionType.RECONCILING, "True", Reason(ready.reason), ready.message))
+    if (
+        facts.decision is not None
+        and facts.decision.rule in (Rule.MAXIMUM, Rule.SCHEDULE)
+        and facts.decision.limited_by
+    ):
+        reason = Reason.MAXIMUM if facts.decision.rule is Rule.MAXIMUM else Reason.SCHEDULE
+        found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", reason, facts.decision.message))
+    if facts.suspended:
+        words = "spec.suspend is true: nothing of this object is written"
+        found.append(_condition(facts, ConditionType.SUSPENDED, "True", Reason.SUSPENDED, words))
+    if facts.updates:
+        found.append(_condition(facts, ConditionType.UPDATE_AVAILABLE, "True", Reason.RENDERING_CHANGED, facts.updates))
+    kept = [old for old in former if old.type in {new.type for new in found}]
+    result: tuple[Condition, ...] = tuple(kept)
+    for new in found:
+        result = set_condition(result, new, now=now)
+    order = [*ALWAYS_PRESENT, *(kind for kind in ConditionType if kind not in ALWAYS_PRESENT)]
+    return tuple(sorted(result, key=lambda condition: order.index(ConditionType(condition.type))))
+
+
+def _accepted(facts: Facts) -> Condition:
+    if not facts.spec_accepted:
+        first = facts.refusals[0] if facts.refusals else None
+        reason = Reason(first.reason) if first else Reason.INVALID_SPEC
+        words = "; ".join(refusal.text() for refusal in facts.refusals[:5]) or "the spec cannot be read"
+        return _condition(facts, ConditionType.ACCEPTED, "False", reason, words)
+    if facts.refused_variants:
+        words = f"without {', '.join(facts.refused_variants)}: " + "; ".join(r.text() for r in facts.refusals[:5])
+        return _condition(facts, ConditionType.ACCEPTED, "True", Reason.SOME_VARIANTS_REFUSED, words)
+    return _condition(facts, ConditionType.ACCEPTED, "True", Reason.ACCEPTED, "the spec is accepted")
+
+
+def _available(facts: Facts) -> Condition:
+    if facts.desired == 0 and facts.serves_accepted:
+        words = "no replicas are wanted"
+        return _condition(facts, ConditionType.AVAILABLE, "True", Reason.SCALED_TO_ZERO, words)
+    words = f"{facts.ready} of {facts.desired} replicas serve"
+    if facts.ready >= max(1, facts.needed):
+        return _condition(facts, ConditionType.AVAILABLE, "True", Reason.SERVING, words)
+    reason = _holdup(facts) or (Reason.STARTING if facts.ready == 0 else Reason.NOT_ENOUGH_REPLICAS)
+    return _condition(facts, ConditionType.AVAILABLE, "False", reason, _holdup_words(facts) or words)
+
+
+def _ready(facts: Facts, *, available: bool) -> Condition:
+    kind = ConditionType.READY
+    if facts.suspended:
+        return _condition(facts, kind, "False", Reason.SUSPENDED, "spec.suspend is true")
+    if not facts.spec_accepted:
+        serving = f"; {facts.ready} replicas of the last accepted spec serve" if facts.ready else ""
+        words = (facts.refusals[0].text() if facts.refusals else "the spec cannot be read") + serving
+        return _condition(facts, kind, "False", Reason.SPEC_NOT_ACCEPTED, words)
+    if not facts.rolled_out:
+        if facts.overdue and facts.failing is not None:
+            return _condition(facts, kind, "False", Reason.ROLLOUT_FAILED, facts.failing_words)
+        reason = _holdup(facts) or (Reason.ROLLING_OUT if facts.ready else Reason.STARTING)
+        return _condition(facts, kind, "False", reason, _holdup_words(facts) or facts.rollout_words)
+    if not available:
+        reason = _holdup(facts) or Reason.NOT_ENOUGH_REPLICAS
+        words = _holdup_words(facts) or f"{facts.ready} of {facts.desired} replicas serve"
+        return _condition(facts, kind, "False", reason, words)
+    if facts.desired == 0:
+        return _condition(facts, kind, "True", Reason.SCALED_TO_ZERO, "no replicas are wanted")
+    if facts.lacking:
+        return _condition(facts, kind, "True", facts.lacking_reason, facts.lacking)
+    return _condition(facts, kind, "True", Reason.SERVING, f"{facts.ready} of {facts.desired} replicas serve")
+
+
+def _stalled(facts: Facts) -> Condition | None:
+    if facts.suspended:
+        return None
+    if not facts.spec_accepted:
+        words = "nothing changes until the spec is corrected"
+        return _condition(facts, ConditionType.STALLED, "True", Reason.SPEC_NOT_ACCEPTED, words)
+    if not facts.rolled_out and facts.overdue and facts.failing is not None:
+        return _condition(facts, ConditionType.STALLED, "True", Reason.ROLLOUT_FAILED, facts.failing_words)
+    return None
+
+
+def _rolled_out(facts: Facts) -> Condition:
+    kind = ConditionType.ROLLED_OUT
+    if facts.rolled_out:
+        return _condition(facts, kind, "True", Reason.ROLLED_OUT, "all replicas run the accepted revision")
+    if facts.paused:
+        return _condition(facts, kind, "False", Reason.ROLLOUT_PAUSED, "spec.rollout.paused is true")
+    if facts.failing is not None:
+        return _condition(
+            facts, kind, "False", Reason.ROLLOUT_FAILED if facts.overdue else facts.failing, facts.failing_words
+        )
+    return _condition(facts, kind, "False", Reason.ROLLING_OUT, facts.rollout_words)
+
+
+def _capacity(facts: Facts) -> Condition:
+    if facts.lacking:
+        return _condition(facts, ConditionType.CAPACITY_AVAILABLE, "False", facts.lacking_reason, facts.lacking)
+    words = "no replica waits for devices"
+    return _condition(facts, ConditionType.CAPACITY_AVAILABLE, "True", Reason.DEVICES_AVAILABLE, words)
+
+
+def _scaling_active(facts: Facts) -> Condition:
+    kind = ConditionType.SCALING_ACTIVE
+    if facts.mode is Mode.MANUAL:
+        return _condition(facts, kind, "True", Reason.MANUAL, "replicas follow spec.replicas")
+    if facts.mode is Mode.EXTERNAL:
+        return _condition(facts, kind, "True", Reason.EXTERNAL, "replicas follow /scale")
+    if facts.decision is None:
+        return _condition(facts, kind, "False", Reason.SIGNALS_UNKNOWN, "nothing has been measured yet")
+    if facts.decision.signals is SignalState.UNKNOWN:
+        return _condition(facts, kind, "False", Reason.SIGNALS_UNKNOWN, facts.decision.message)
+    reason = Reason.SIGNALS_IDLE if facts.decision.signals is SignalState.IDLE else Reason.SIGNALS_FRESH
+    return _condition(facts, kind, "True", reason, "replicas follow the measured load")
+
+
+def _holdup(facts: Facts) -> Reason | None:
+    if facts.failing is not None:
+        return facts.failing
+    return facts.lacking_reason if facts.lacking else None
+
+
+def _holdup_words(facts: Facts) -> str | None:
+    return facts.failing_words if facts.failing is not None else facts.lacking
+
+
+def _condition(facts: Facts, kind: ConditionType, status: str, reason: Reason, message: str) -> Condition:
+    return Condition.model_validate(
+        {
+            "type": kind.value,
+            "status": status,
+            "reason": reason.value,
+            "message": message[:_LONGEST_MESSAGE],
+            "observedGeneration": facts.generation,
+            "lastTransitionTime": "",
+        }
+    )
