@@ -128,7 +128,7 @@ class Condition(ApiModel):
     type: str = Field(description="Name of the condition.", max_length=64)
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(description="Why, from the documented list.", max_length=64)
-    message: str = Field("", description="Why, for people.", max_length=4096)
+    message: str = Field("", description="Why, for people.", max_length=32768)
     observed_generation: int = Field(0, description="Generation of the spec this speaks of.", ge=0)
     last_transition_time: str = Field(description="When the status last changed.", max_length=32)
 

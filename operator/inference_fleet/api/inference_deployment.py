@@ -81,7 +81,8 @@ class Schedule(ApiModel):
 class Scaling(ApiModel):
     """Who decides how many replicas, and within which bounds."""
 
-    model_config = ConfigDict(json_schema_extra=cel(rule("self.minReplicas <= self.maxReplicas", _BOUNDS["message"])))
+    # The server judges the default {} before it has filled in the fields' own: so the rule asks for presence.
+    model_config = ConfigDict(json_schema_extra=cel(_BOUNDS))
 
     mode: Literal["Automatic", "Manual", "External"] = Field(
         "Automatic",

@@ -34,3 +34,4 @@ def list_map(*keys: str) -> dict[str, Any]:
 
 ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 SET_LIST: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+PRESERVE_UNKNOWN: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
