@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from inference_fleet.planning.pools import Pool
@@ -28,20 +29,22 @@ def observation_of(
 
     Samples of pods that are not in the pools are dropped: their series outlive them for minutes.
     """
-    return Observation(
-        variants=tuple(
-            _variant(
-                [pool for pool in pools if pool.variant == name],
-                name,
-                recorded=recorded.get(name),
-                samples=samples,
-                histograms=histograms.get(name, ()),
-            )
-            for name in variants
-        ),
-        problem=problem,
-        spec_replicas=spec_replicas,
-    )
+    seen = [
+        _variant(
+            [pool for pool in pools if pool.variant == name],
+            name,
+            recorded=recorded.get(name),
+            samples=samples,
+            histograms=histograms.get(name, ()),
+        )
+        for name in variants
+    ]
+    if seen:
+        # What a variant that left the spec still carries is owed by those that stay, until they have it.
+        left = sum(pool.replicas for pool in pools if pool.variant not in variants)
+        owed = max(0, left - sum(variant.desired for variant in seen))
+        seen[0] = dataclasses.replace(seen[0], desired=seen[0].desired + owed)
+    return Observation(variants=tuple(seen), problem=problem, spec_replicas=spec_replicas)
 
 
 def _variant(
