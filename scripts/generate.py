@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # "module:function", each returning {path: text}.
-GENERATORS: tuple[str, ...] = ("monitoring_rules:generate", "dashboards:generate", "crds:generate")
+GENERATORS: tuple[str, ...] = ("monitoring_rules:generate", "dashboards:generate", "crds:generate", "rbac:generate")
 
 
 def main(argv: list[str]) -> int:
