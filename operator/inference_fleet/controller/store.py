@@ -94,7 +94,7 @@ class Store:
         """All objects of a kind."""
         return tuple(self._objects.get(resource.plural, {}).values())
 
-    def keys(self) -> tuple[Key, ...]:
+    def deployments(self) -> tuple[Key, ...]:
         """All InferenceDeployments."""
         return tuple(self._objects.get(INFERENCE_DEPLOYMENTS.plural, {}))
 
@@ -161,7 +161,7 @@ class Store:
             # Also those whose accepted spec still names it: they carry pods of it.
             return set(self._users.get(_name(obj)[1], ())) | self._keys_with_pools_of(_name(obj)[1])
         if resource == NAMESPACES:
-            return {key for key in self.keys() if key[0] == _name(obj)[1]}
+            return {key for key in self.deployments() if key[0] == _name(obj)[1]}
         key = _owner_key(obj)
         return set() if key is None else {key}
 

@@ -152,4 +152,4 @@ def test_namespace_labels_touch_what_lives_there(store: Store) -> None:
 def test_an_object_of_former_times_without_a_spec_is_kept(store: Store) -> None:
     odd = {"metadata": {"name": "odd", "namespace": "chat", "resourceVersion": "3"}, "spec": {"variants": "none"}}
     assert store.put(INFERENCE_DEPLOYMENTS, odd) == {("chat", "odd")}
-    assert set(store.keys()) == {KEY, ("chat", "odd")}
+    assert set(store.deployments()) == {KEY, ("chat", "odd")}

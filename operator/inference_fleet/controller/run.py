@@ -1,0 +1,146 @@
+"""The operator as a process: ports opened, kopf around the loop for signals and for the watches of our own kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import kopf
+
+from inference_fleet.adapters.clock import SystemClock
+from inference_fleet.adapters.kubernetes import connect
+from inference_fleet.adapters.ports import Resource
+from inference_fleet.adapters.prometheus import PrometheusSignals
+from inference_fleet.controller.fleet_metrics import fleet_metrics
+from inference_fleet.controller.health import serving
+from inference_fleet.controller.loop import OWN_KINDS, Loop, LoopSettings
+from inference_fleet.controller.settings import Settings
+
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+DEFAULT_NAMESPACE: Final = "inference-fleet-system"
+
+_log = logging.getLogger(__name__)
+
+
+async def run_operator(settings: Settings) -> None:
+    """Run until a signal ends it. Raises LeaseLost, and whatever else ended the loop."""
+    if settings.kubeconfig:
+        # kopf logs in by itself and knows kubeconfigs by this variable alone.
+        os.environ["KUBECONFIG"] = settings.kubeconfig
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        cluster = await connect(kubeconfig=settings.kubeconfig)
+        stack.push_async_callback(cluster.close)
+        signals = _signals(settings)
+        stack.push_async_callback(signals.close)
+        loop = Loop(cluster, signals, clock, settings=_loop_settings(settings), jitter=random.random)
+        loop.telemetry.watch_fleet(lambda: fleet_metrics(loop.store, loop.tick, now=clock.now()))
+        port = await stack.enter_async_context(serving(loop, clock, host=settings.host, port=settings.port))
+        _log.info("serving /healthz, /readyz and /metrics on port %d", port)
+        await _under_kopf(loop, settings)
+
+
+async def _under_kopf(loop: Loop, settings: Settings) -> None:
+    stop = asyncio.Event()
+    work: list[asyncio.Task[None]] = []
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=registry)
+    async def begin(**_: Any) -> None:
+        task = asyncio.create_task(loop.run(), name="loop")
+        task.add_done_callback(lambda _: stop.set())
+        work.append(task)
+
+    @kopf.on.cleanup(registry=registry)
+    async def end(**_: Any) -> None:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await loop.stop()
+
+    for resource in OWN_KINDS:
+        _bring(registry, loop, resource)
+
+    namespaces = settings.namespace_names
+    await kopf.operator(
+        registry=registry,
+        settings=_kopf_settings(),
+        standalone=True,
+        stop_flag=stop,
+        **({"namespaces": namespaces} if namespaces else {"clusterwide": True}),
+    )
+    for task in work:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+def _bring(registry: kopf.OperatorRegistry, loop: Loop, resource: Resource) -> None:
+    """Bring kopf's events of one kind to the loop; nothing else happens in a handler."""
+
+    @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=f"watch-{resource.plural}")
+    async def watched(event: Any, **_: Any) -> None:
+        obj = dict(event["object"])
+        if event["type"] == "DELETED":
+            loop.deleted(resource, obj)
+        else:
+            loop.changed(resource, obj)
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """No change detection: nothing to compare, nothing stored. Two deep copies of every object less."""
+
+    def build(self, *, body: Any, extra_fields: Any = None, ignored_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: Any) -> None:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        return None
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.watching.chunk_size = 500
+    settings.watching.server_timeout = 270
+    settings.watching.client_timeout = 300
+    settings.watching.connect_timeout = 10
+    settings.watching.initial_streaming = False
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 60
+    # An API server that is away for a quarter of an hour does not end the process.
+    settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, *[60] * 15)
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.process.ultimate_exiting_timeout = 30
+    return settings
+
+
+def _signals(settings: Settings) -> PrometheusSignals:
+    headers = {}
+    if settings.prometheus_token_file:
+        token = Path(settings.prometheus_token_file).read_text(encoding="utf-8").strip()
+        headers["Authorization"] = f"Bearer {token}"
+    return PrometheusSignals(settings.prometheus_url, headers=headers, ca_file=settings.prometheus_ca_file)
+
+
+def _loop_settings(settings: Settings) -> LoopSettings:
+    own = _NAMESPACE_FILE.read_text(encoding="utf-8").strip() if _NAMESPACE_FILE.exists() else DEFAULT_NAMESPACE
+    host = settings.identity or socket.gethostname()
+    return LoopSettings(
+        namespaces=settings.namespace_names,
+        tick_seconds=settings.tick_seconds,
+        resync_seconds=settings.resync_seconds,
+        workers=settings.workers,
+        lease_namespace=(settings.lease_namespace or own) if settings.lease else None,
+        # A restarted container keeps its host's name: it may not take its former self's Lease for its own.
+        identity=f"{host}_{os.getpid()}_{random.getrandbits(32):08x}",
+    )

@@ -1,0 +1,150 @@
+"""Every quarter of a minute: sample the whole fleet, decide for every object, queue those for which that is news."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from inference_fleet.adapters.ports import Clock, FleetSamples, Signals
+from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
+from inference_fleet.controller.store import Store
+from inference_fleet.controller.telemetry import Telemetry
+from inference_fleet.controller.work_queue import Key, WorkQueue
+from inference_fleet.planning.counts import observation_of
+from inference_fleet.planning.plan import study
+from inference_fleet.planning.snapshot import Snapshot
+from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
+from inference_fleet.scaling.decide import decide
+from inference_fleet.scaling.memory import ScalerMemory
+from inference_fleet.scaling.types import Decision, Limits, Observation, PodSample
+
+# Objects decided in one go before others get their turn; one takes about a millisecond.
+BATCH: Final = 20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """One object as the scaler saw it last. uid: a successor of the same name starts with nothing."""
+
+    uid: str
+    memory: ScalerMemory
+    decision: Decision
+    limits: Limits
+    observation: Observation
+
+
+@dataclass
+class Tick:
+    """Holds the last decision and the scaler's memory of every object.
+
+    remembered: memories read back at the start, by (key, uid).
+    """
+
+    store: Store
+    queue: WorkQueue
+    signals: Signals
+    clock: Clock
+    telemetry: Telemetry
+    seconds: float
+    remembered: dict[tuple[Key, str], ScalerMemory] = field(default_factory=dict)
+    scaled: dict[Key, Scaled] = field(default_factory=dict)
+    last_tick: float | None = None
+
+    def decision(self, key: Key) -> Decision | None:
+        """The last decision on this object, None before the first tick that saw it."""
+        entry = self._current(key)
+        return entry.decision if entry else None
+
+    def pod_loads(self, key: Key) -> Mapping[str, float]:
+        """Requests that each pod of the object runs and queues."""
+        entry = self._current(key)
+        if entry is None:
+            return {}
+        samples = [sample for variant in entry.observation.variants for sample in variant.pods]
+        return {sample.pod: (sample.running or 0.0) + (sample.waiting or 0.0) for sample in samples if sample.answered}
+
+    async def run(self) -> None:
+        """Tick until cancelled; one that comes late does not make the next one hurry."""
+        while True:
+            begun = self.clock.monotonic()
+            await self.tick()
+            await self.clock.sleep(max(1.0, self.seconds - (self.clock.monotonic() - begun)))
+
+    async def tick(self) -> None:
+        """Sample once and decide for all."""
+        fleet = await self.signals.sample(at=self.clock.now())
+        self.telemetry.ticks.labels("problem" if fleet.problem else "ok").inc()
+        if fleet.problem:
+            _log.warning("signals are unknown: %s", fleet.problem)
+        samples = _by_namespace(fleet)
+        now = self.clock.now()
+        for number, key in enumerate(self.store.deployments(), start=1):
+            try:
+                self._decide(key, fleet, samples.get(key[0], {}), now)
+            except Exception:
+                # A fault of ours in one object must not leave the others without a decision.
+                _log.exception("%s/%s cannot be scaled", *key)
+            if number % BATCH == 0:
+                await self.clock.sleep(0)
+        for key in self.scaled.keys() - set(self.store.deployments()):
+            del self.scaled[key]
+        self.last_tick = self.clock.monotonic()
+
+    def _decide(self, key: Key, fleet: FleetSamples, samples: Mapping[str, PodSample], now: float) -> None:
+        snapshot = self.store.snapshot(key)
+        if snapshot is None or not _scales(snapshot):
+            return
+        case = study(snapshot, now=now)
+        if case.limits is None:
+            return
+        names = [variant.name for variant in case.limits.variants]
+        observation = observation_of(
+            case.pools,
+            variants=names,
+            recorded=recorded_replicas(snapshot),
+            spec_replicas=spec_replicas(snapshot),
+            samples=samples,
+            histograms={name: fleet.histograms.get((*key, name), ()) for name in names},
+            problem=fleet.problem,
+        )
+        uid = str(snapshot.deployment["metadata"]["uid"])
+        former = self.scaled.get(key)
+        if former is not None and former.uid != uid:
+            former = None
+        memory = former.memory if former else self.remembered.pop((key, uid), ScalerMemory.empty())
+        decision, memory = decide(memory, observation, case.limits, now)
+        self.scaled[key] = Scaled(uid, memory, decision, case.limits, observation)
+        if former is not None and former.decision.total != decision.total:
+            self.telemetry.decisions.labels(*key, decision.rule.value).inc()
+        if former is None or _news(former.decision) != _news(decision):
+            _log.info("%s/%s: %d replicas (%s): %s", *key, decision.total, decision.rule.value, decision.message)
+            self.queue.add(key)
+
+    def _current(self, key: Key) -> Scaled | None:
+        entry = self.scaled.get(key)
+        deployment = self.store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1])
+        if entry is None or deployment is None or deployment["metadata"]["uid"] != entry.uid:
+            return None
+        return entry
+
+
+def _news(decision: Decision) -> tuple[object, ...]:
+    """What is told when it changes; terms and words go along."""
+    return (decision.replicas, decision.recommended, decision.rule, decision.limited_by, decision.signals)
+
+
+def _scales(snapshot: Snapshot) -> bool:
+    spec = snapshot.deployment.get("spec")
+    suspended = isinstance(spec, Mapping) and spec.get("suspend") is True
+    return not suspended and not snapshot.deployment["metadata"].get("deletionTimestamp")
+
+
+def _by_namespace(fleet: FleetSamples) -> dict[str, dict[str, PodSample]]:
+    found: dict[str, dict[str, PodSample]] = {}
+    for (namespace, pod), sample in fleet.pods.items():
+        found.setdefault(namespace, {})[pod] = sample
+    return found
