@@ -8,12 +8,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
+import inference_fleet
 from inference_fleet.sandbox.real_engine import ENVIRONMENT, RealEngine
 
 # What a default engine image is called with any registry's host before it; the tag names vLLM's version.
 _ENGINE_REPOSITORIES = ("vllm/vllm-openai", "vllm/vllm-openai-rocm", "vllm/vllm-openai-cpu", "vllm/vllm-tpu")
 _OPERATOR_REPOSITORY = "inference-fleet/operator"
+# As the Dockerfile says.
+_OPERATOR_USER = 65532
+_PACKAGES = Path(inference_fleet.__file__).parents[1]
 _ENGINE_TAG = re.compile(r"^v?(\d+\.\d+\.\d+)(?:[.-][A-Za-z0-9_.-]+)?$")
 _ENGINE_PROGRAMS = ("vllm", "python", "python3")
 _OPERATOR_PROGRAMS = ("inference-fleet",)
@@ -66,6 +71,18 @@ class ImageCatalog:
         return NotRunnable(
             f"{image}: the sandbox pulls nothing; it knows the operator's image and vLLM's with a version as tag"
         )
+
+    def user(self, image: str) -> int:
+        """Whom the image itself runs as; the kubelet holds back a pod that may not be root of an image that is."""
+        return _OPERATOR_USER if _is_operator(image) else 0
+
+    def folders(self) -> tuple[str, ...]:
+        """Where the programs and what they need lie on this machine."""
+        needed = [Path(self.python).parents[1], Path(os.path.realpath(self.python)).parents[1], _PACKAGES]
+        if self.real_engine:
+            interpreter = self.real_engine.python
+            needed += [interpreter.parents[1], Path(os.path.realpath(interpreter)).parents[1], self.real_engine.model]
+        return tuple(dict.fromkeys(str(folder) for folder in needed))
 
     def program(self, image: str, *, command: Sequence[str], args: Sequence[str]) -> Program | NotRunnable:
         """What a container of that image runs for the pod's `command` and `args`."""
