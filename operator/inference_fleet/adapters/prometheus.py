@@ -107,7 +107,7 @@ class PrometheusSignals:
         try:
             return read_fleet(self._query, at=at)
         except (requests.RequestException, PrometheusApiClientException, OSError) as error:
-            return FleetSamples(problem=_short(f"Prometheus cannot be asked: {error}"))
+            return FleetSamples(problem=_short(f"Prometheus at {self._client.url} cannot be asked: {_cause(error)}"))
         except (_Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
             return FleetSamples(problem=_short(f"Prometheus gives no usable answer: {type(error).__name__} {error}"))
 
@@ -182,6 +182,12 @@ def _number(text: object) -> float:
         return float(str(text))
     except ValueError:
         return math.nan
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost words: requests wraps what the socket said three times over."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return str(getattr(reason, "__cause__", None) or reason or error)
 
 
 def _short(text: str) -> str:

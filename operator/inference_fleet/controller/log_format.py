@@ -32,5 +32,7 @@ def configure_logging(*, form: str, level: str) -> None:
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(_CONSOLE))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # These tell of every request and every event.
-    for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access", "urllib3", "asyncio"):
+    for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Says at length what our own line says in short.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -51,6 +51,11 @@ async def _under_kopf(loop: Loop, settings: Settings) -> None:
     work: list[asyncio.Task[None]] = []
     registry = kopf.OperatorRegistry()
 
+    @kopf.on.login(registry=registry)
+    async def login(**words: Any) -> kopf.ConnectionInfo | None:
+        account = None if settings.kubeconfig else kopf.login_with_service_account(**words)
+        return account or kopf.login_with_kubeconfig(**words)
+
     @kopf.on.startup(registry=registry)
     async def begin(**_: Any) -> None:
         task = asyncio.create_task(loop.run(), name="loop")

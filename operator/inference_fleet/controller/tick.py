@@ -68,11 +68,13 @@ class Tick:
         return {sample.pod: (sample.running or 0.0) + (sample.waiting or 0.0) for sample in samples if sample.answered}
 
     async def run(self) -> None:
-        """Tick until cancelled; one that comes late does not make the next one hurry."""
+        """Tick until cancelled, the first time after one period; one that comes late does not make the next hurry."""
+        took = 0.0
         while True:
+            await self.clock.sleep(max(1.0, self.seconds - took))
             begun = self.clock.monotonic()
             await self.tick()
-            await self.clock.sleep(max(1.0, self.seconds - (self.clock.monotonic() - begun)))
+            took = self.clock.monotonic() - begun
 
     async def tick(self) -> None:
         """Sample once and decide for all."""

@@ -9,7 +9,7 @@ from typing import Any
 def holds(live: Any, wanted: Any) -> bool:
     """Everything that is wanted stands in the live object with the same value; lists must be of the same length.
 
-    An unset list or map equals an empty one: the API server drops them.
+    An unset list, map or switch equals an empty or false one: the API server drops them.
     """
     if isinstance(wanted, Mapping):
         if live is None:
@@ -22,4 +22,6 @@ def holds(live: Any, wanted: Any) -> bool:
             and len(live) == len(wanted)
             and all(holds(a, b) for a, b in zip(live, wanted, strict=True))
         )
+    if wanted is False:
+        return live is None or live is False
     return bool(live == wanted)
