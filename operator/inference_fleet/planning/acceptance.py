@@ -17,6 +17,7 @@ from inference_fleet.api.parse import parse_accelerator_class, parse_inference_d
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.check import check_variant
 from inference_fleet.engine.engine_plan import EnginePlan
+from inference_fleet.planning.schedules import schedule_refusals
 from inference_fleet.planning.snapshot import Object, Snapshot
 
 Remark = TypeVar("Remark", Refusal, Advice)
@@ -90,6 +91,9 @@ def _accept(
     parsed = parse_inference_deployment({"spec": json.loads(spec_text)})
     if isinstance(parsed, tuple):
         return Acceptance(spec=None, refusals=parsed)
+    schedules = schedule_refusals(parsed.scaling.schedules or ())
+    if schedules:
+        return Acceptance(spec=parsed, refusals=schedules)
     classes = {key: json.loads(text) for key, text in class_texts}
     labels = None if namespace_labels is None else dict(namespace_labels)
     variants = tuple(

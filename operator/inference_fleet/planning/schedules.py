@@ -55,16 +55,19 @@ def _windows(schedule: Schedule, *, now: float) -> tuple[tuple[float, float], ..
     local = datetime.fromtimestamp(now, tz=zone)
     # A window that began up to its own length ago still holds; a minute more because cron looks strictly ahead.
     start = local - timedelta(seconds=schedule.duration_seconds + 60)
-    found = []
+    found: list[tuple[float, float]] = []
     try:
-        for begin in CronSim(schedule.start, start):
-            if begin > local + AHEAD:
+        for moment in CronSim(schedule.start, start):
+            if moment > local + AHEAD:
                 break
-            found.append((begin.timestamp(), begin.timestamp() + schedule.duration_seconds))
+            begin, end = moment.timestamp(), moment.timestamp() + schedule.duration_seconds
+            # Starts that come more often than they last are one window.
+            if found and begin <= found[-1][1]:
+                begin = found.pop()[0]
+            found.append((begin, end))
     except CronSimError:
         return ()
-    # Starts that come more often than they last overlap: the newest few say the same as all.
-    return tuple(found[-16:])
+    return tuple(found)
 
 
 def _zone(schedule: Schedule) -> zoneinfo.ZoneInfo | None:

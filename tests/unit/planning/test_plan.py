@@ -490,3 +490,11 @@ def test_creates_come_with_a_reason() -> None:
     world = World()
     wanted = world.reconcile()
     assert all(write.reason for write in wanted.writes if isinstance(write, Create))
+
+
+def test_a_schedule_that_cannot_be_read_is_refused_by_its_path() -> None:
+    schedule = {"name": "day", "start": "0 8 * * *", "timeZone": "Mars/Base", "durationSeconds": 600, "minReplicas": 1}
+    world = World(scaling={"mode": "Automatic", "schedules": [schedule]})
+    world.settle()
+    assert world.holds("Accepted") == ("False", "InvalidSpec")
+    assert "spec.scaling.schedules[0].timeZone" in world.condition("Accepted")["message"]  # type: ignore[index]

@@ -1,0 +1,1 @@
+"""The demonstration behind `inference-fleet demo`: stage, watch, judge, report."""
