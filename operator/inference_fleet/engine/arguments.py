@@ -27,7 +27,8 @@ def engine_arguments(intent: VariantIntent, *, limits: EffectiveLimits) -> tuple
     """The arguments after `vllm serve`, `--flag=value` each; negatives as --no-enable-x, which every version takes."""
     engine = intent.engine
     arguments = [
-        f"--model={model_path(intent.model, mount=WEIGHTS_MOUNT)}",
+        # In front of all flags: --model is deprecated with `vllm serve`, and a list flag would swallow a later word.
+        model_path(intent.model, mount=WEIGHTS_MOUNT),
         *_revision(intent.model),
         "--served-model-name",
         *intent.served_model_names,
@@ -51,7 +52,7 @@ def engine_arguments(intent: VariantIntent, *, limits: EffectiveLimits) -> tuple
 
 
 def model_path(checkpoint: Checkpoint, *, mount: str) -> str:
-    """What --model says: a repository, a folder under `mount`, or an s3:// address."""
+    """What the engine is told to load: a repository, a folder under `mount`, or an s3:// address."""
     if checkpoint.hugging_face:
         return checkpoint.hugging_face.repository
     if checkpoint.s3:
