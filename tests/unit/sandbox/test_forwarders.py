@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from inference_fleet.sandbox import namespaces
+from inference_fleet.sandbox.forwarders import forwarding, listen_outside
+
+# Needs the machine's own sockets, so no virtual clock.
+pytestmark = pytest.mark.asyncio
+
+
+async def _shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers only once the caller has said all."""
+    writer.write((await reader.read()).upper())
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def _shouting() -> AsyncIterator[int]:
+    server = await asyncio.start_server(_shout, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _ask(port: int, text: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_both_directions_pass_and_an_end_passes_too() -> None:
+    listener = listen_outside()
+    port = listener.getsockname()[1]
+    async with _shouting() as target, forwarding(listener, host="127.0.0.1", port=target):
+        assert await _ask(port, b"abc") == b"ABC"
+        long = os.urandom(1) * 1_000_000
+        answers = await asyncio.gather(_ask(port, long), _ask(port, b"x" * 7))
+        assert answers == [long.upper(), b"XXXXXXX"]
+
+
+async def test_a_caller_sees_an_end_while_nobody_listens_behind() -> None:
+    listener = listen_outside()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = taken.getsockname()[1]
+    async with forwarding(listener, host="127.0.0.1", port=nobody):
+        assert await _ask(listener.getsockname()[1], b"") == b""
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_open_connections_are_cut_at_the_end() -> None:
+    listener = listen_outside()
+    async with _shouting() as target:
+        async with forwarding(listener, host="127.0.0.1", port=target):
+            before = len(asyncio.all_tasks())
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
+            await _until(lambda: len(asyncio.all_tasks()) > before)
+        assert await reader.read() == b""
+        writer.close()
+
+
+_INSIDE = """
+import socket, sys
+listener = socket.socket(fileno=int(sys.argv[1]))
+connection, _ = listener.accept()
+names = [name for _, name in socket.if_nameindex()]
+connection.sendall(repr(names).encode())
+"""
+
+
+async def test_a_socket_made_outside_is_answered_from_inside_the_namespace() -> None:
+    listener = listen_outside()
+    number = listener.fileno()
+    command = namespaces.unshare_command((sys.executable, "-c", _INSIDE, str(number)))
+    with subprocess.Popen(command, pass_fds=(number,)) as inside:
+        try:
+            answer = await asyncio.wait_for(_ask(listener.getsockname()[1], b""), 20)
+        finally:
+            inside.kill()
+            listener.close()
+    assert answer == b"['lo']"  # the machine's own namespace has more, or this tells nothing
