@@ -1,9 +1,9 @@
-"""Made-up GPUs: a device plug-in for the kubelet, and the labels that GPU feature discovery sets on such a node."""
+"""Made-up GPUs offered to the kubelet."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,40 +13,14 @@ from typing import Any
 import grpc
 
 from inference_fleet.sandbox.node import GPU_RESOURCE
+from inference_fleet.sandbox.node.gpus import PLUGIN_FOLDER
 from inference_fleet.sandbox.node.grpc_services import service_handler
 
-# Where the kubelet listens for plug-ins (k8s.io/kubelet, deviceplugin/v1beta1/constants.go).
-SOCKET_FOLDER = Path("/var/lib/kubelet/device-plugins")
 _KUBELET_SOCKET = "kubelet.sock"
 _OWN_SOCKET = "inference-fleet-gpu.sock"
 _VERSION = "v1beta1"
 _REGISTRATION_SECONDS = 10
 _LOOK_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Gpus:
-    """The GPUs of a node, all of one kind; the product is named as feature discovery does, for example NVIDIA-L40S."""
-
-    count: int
-    product: str
-    memory_mebibytes: int
-
-    def identifiers(self, node: str) -> tuple[str, ...]:
-        """A name for each, unique in the cluster."""
-        return tuple(f"GPU-{node}-{number}" for number in range(self.count))
-
-    def labels(self) -> Mapping[str, str]:
-        """As GPU feature discovery writes them (NVIDIA/k8s-device-plugin, docs/gpu-feature-discovery)."""
-        if not self.count:
-            return {}
-        return {
-            "nvidia.com/gpu.present": "true",
-            "nvidia.com/gpu.count": str(self.count),
-            "nvidia.com/gpu.product": self.product,
-            "nvidia.com/gpu.memory": str(self.memory_mebibytes),
-            "nvidia.com/gpu.replicas": "1",
-        }
 
 
 @dataclass
@@ -78,7 +52,7 @@ class DevicePlugin:
         )
 
 
-def offer(plugin: DevicePlugin, *, ended: threading.Event, folder: Path = SOCKET_FOLDER) -> None:
+def offer(plugin: DevicePlugin, *, ended: threading.Event, folder: Path = PLUGIN_FOLDER) -> None:
     """Offer the devices until `ended`: a kubelet that starts again empties its folder, so listen and register again."""
     known: int | None = None
     server: Any = None

@@ -25,8 +25,6 @@ _SHARED_MEMORY_BYTES = 64 * 2**20
 # Where a container without readOnlyRootFilesystem may write besides its volumes; lost with the container.
 CONTAINER_HOME = "/container-home"
 _SCRATCH = ("/tmp", "/var/tmp", CONTAINER_HOME)  # noqa: S108
-# Kernel settings are the host's, even here; the list is that of the OCI runtimes.
-_PROTECTED = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 
 
 @dataclass(frozen=True)
@@ -137,8 +135,7 @@ def protect_tree(places: list[tuple[str, bool]]) -> None:
             mounts.make_writable(place)
         else:
             mounts.make_read_only(place)
-    for path in _PROTECTED:
-        mounts.protect(path)
+    mounts.protect_kernel_settings()
 
 
 def become_user(*, user: int, group: int) -> None:

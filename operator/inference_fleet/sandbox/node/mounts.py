@@ -21,6 +21,18 @@ _LOCKED_FLAGS = {os.ST_NOSUID: _MS_NOSUID, os.ST_NODEV: _MS_NODEV, os.ST_NOEXEC:
 _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY = 1
+# As the OCI runtimes have it for containers.
+_MACHINE_SETTINGS = (
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/acpi",
+    "/proc/scsi",
+)
+# The kernel shows each network namespace its own ones, and those of the whole machine read-only.
+_NETWORK_SETTINGS = "/proc/sys/net"
 # pivot_root has a number per architecture and no wrapper in the C library.
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -69,6 +81,23 @@ def protect(path: str) -> None:
     if os.path.exists(path):
         bind(path, path)
         make_read_only(path)
+
+
+def protect_kernel_settings() -> None:
+    """Make read-only what acts on the whole machine from inside any namespace, network settings included."""
+    for path in _MACHINE_SETTINGS:
+        protect(path)
+
+
+def protect_machine_settings() -> None:
+    """The same, and the machine's devices and control groups, but for the settings of the network namespace.
+
+    As root of the machine, the kubelet sets vm.overcommit_memory and kernel.panic even from a user namespace.
+    """
+    protect_kernel_settings()
+    protect("/sys")
+    bind(_NETWORK_SETTINGS, _NETWORK_SETTINGS)
+    make_writable(_NETWORK_SETTINGS)
 
 
 @dataclass
