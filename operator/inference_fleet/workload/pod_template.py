@@ -8,7 +8,7 @@ from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.names import ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME
 from inference_fleet.api.pod_settings import EnvVar, PodSettings, ResourceAmounts
-from inference_fleet.engine.engine_plan import CACHE_MOUNT, EnginePlan
+from inference_fleet.engine.engine_plan import EnginePlan
 from inference_fleet.workload.drain import grace_period_seconds
 from inference_fleet.workload.labels import pod_labels, pool_selector
 from inference_fleet.workload.owner import Owner
@@ -23,8 +23,6 @@ ENGINE_USER: Final = 65532
 _ENVIRONMENT: Final = {
     "HOME": HOME,
     "USER": "engine",
-    "HF_HOME": f"{CACHE_MOUNT}/huggingface",
-    "VLLM_CACHE_ROOT": f"{CACHE_MOUNT}/vllm",
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
 }
 

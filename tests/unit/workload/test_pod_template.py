@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from builders.intents import OWNER, make_accelerator, make_intent, make_plan
+from inference_fleet.api.pod_settings import PodSettings
 from inference_fleet.workload.pod_template import pod_template
 
 
@@ -51,9 +52,12 @@ def test_a_pod_carries_all_its_labels_from_birth() -> None:
 
 
 def test_our_labels_win_over_the_users() -> None:
-    labels = template(pod={"labels": {"team": "search", "inferencefleet.io/serving": "false"}})["metadata"]["labels"]
-    assert labels["team"] == "search"
-    assert labels["inferencefleet.io/serving"] == "true"
+    # Refused at the door; an object stored before that rule existed must not unroute its pods either.
+    settings = PodSettings.model_construct(labels={"team": "search", "inferencefleet.io/serving": "false"})
+    intent = make_intent().model_copy(update={"pod": settings})
+    got = pod_template(OWNER, intent=intent, engine=make_plan(), accelerator=make_accelerator(), revision="abcdef0123")
+    assert got["metadata"]["labels"]["team"] == "search"
+    assert got["metadata"]["labels"]["inferencefleet.io/serving"] == "true"
 
 
 def test_the_engine_is_started_by_an_argument_list_that_the_kubelet_does_not_expand() -> None:
@@ -136,9 +140,15 @@ def test_shared_memory_is_in_memory_and_bounded() -> None:
 
 
 def test_caches_and_home_lie_on_volumes() -> None:
-    got = environment()
-    paths = set(mounts())
-    assert {got["HOME"], "/" + got["HF_HOME"].split("/")[1], "/" + got["VLLM_CACHE_ROOT"].split("/")[1]} <= paths
+    assert {environment()["HOME"], "/cache", "/tmp"} <= set(mounts())
+
+
+def test_a_user_without_an_entry_in_passwd_has_a_name() -> None:
+    assert environment()["USER"] == "engine"
+
+
+def test_media_do_not_follow_redirects_past_the_allowed_domains() -> None:
+    assert environment()["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
 
 
 def test_a_shared_cache_is_the_claim_of_the_model() -> None:

@@ -25,13 +25,17 @@ pods = st.fixed_dictionaries(
     {},
     optional={
         "resources": st.fixed_dictionaries({}, optional={"requests": amounts, "limits": amounts}),
-        "imagePullSecrets": st.lists(st.fixed_dictionaries({"name": names}), max_size=2),
+        "imagePullSecrets": st.lists(
+            st.fixed_dictionaries({"name": names}), max_size=2, unique_by=lambda secret: secret["name"]
+        ),
         "env": st.lists(variables, max_size=4, unique_by=lambda variable: variable["name"]),
         "labels": st.dictionaries(names, names, max_size=3),
         "annotations": st.dictionaries(names, texts, max_size=3),
         "priorityClassName": names,
         "topologySpread": st.lists(
-            st.fixed_dictionaries({"topologyKey": names}, optional={"maxSkew": st.integers(1, 100)}), max_size=2
+            st.fixed_dictionaries({"topologyKey": names}, optional={"maxSkew": st.integers(1, 100)}),
+            max_size=2,
+            unique_by=lambda spread: spread["topologyKey"],
         ),
         "sharedMemory": st.fixed_dictionaries({"sizeLimit": quantities}),
     },
