@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,15 +21,32 @@ def generate() -> dict[str, str]:
     }
 
 
-class _Plain(yaml.SafeDumper):
-    """YAML without anchors: every reader understands it."""
+# What is shorter than this in JSON stands on one line: readable, and far below the 256 KiB of an annotation.
+_LINE = 500
+
+
+class _Compact(yaml.SafeDumper):
+    """YAML without anchors, small nodes on one line."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_small(self, data: Mapping[str, Any]) -> yaml.Node:
+        node = self.represent_dict(data)
+        node.flow_style = len(json.dumps(data)) < _LINE
+        return node
+
+
+_Compact.add_representer(dict, _Compact.represent_small)
+
 
 def _text(definition: Mapping[str, Any]) -> str:
-    # A leaf of the schema is one line, which keeps the file readable and far below the 256 KiB of an annotation.
     return _HEADER + yaml.dump(
-        definition, Dumper=_Plain, sort_keys=False, default_flow_style=None, indent=1, width=10_000, allow_unicode=True
+        definition,
+        Dumper=_Compact,
+        sort_keys=False,
+        default_flow_style=None,
+        indent=1,
+        width=10_000,
+        allow_unicode=True,
     )

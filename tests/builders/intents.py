@@ -8,6 +8,7 @@ from typing import Any
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.intent import VariantIntent, overlay, variant_intents
+from inference_fleet.api.schema_rules import WITHOUT_RULES
 from inference_fleet.engine.engine_plan import EffectiveLimits, EnginePlan, MemoryReport
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.workload.owner import Owner
@@ -29,8 +30,12 @@ _CLASS: Mapping[str, Any] = {
 
 
 def make_intent(*, name: str = OWNER.name, **spec: Any) -> VariantIntent:
-    """The first variant of a small spec with `spec` laid over it; `model` replaces the model whole."""
-    intents = variant_intents(InferenceDeploymentSpec.model_validate(overlay(_SPEC, spec)), name=name)
+    """The first variant of a small spec with `spec` laid over it; `model` replaces the model whole.
+
+    Rules are not asked: a pod must come out safe whatever an object that is older than a rule says.
+    """
+    laid = InferenceDeploymentSpec.model_validate(overlay(_SPEC, spec), context=WITHOUT_RULES)
+    intents = variant_intents(laid, name=name)
     return intents[0]
 
 

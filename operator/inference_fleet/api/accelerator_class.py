@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from inference_fleet.api.model_base import ApiModel
-from inference_fleet.api.pod_settings import MetadataKey, QuantityText
+from inference_fleet.api.pod_settings import LABEL_VALUE_PATTERN, MetadataKey, QuantityText
 from inference_fleet.api.quantity import parse_quantity
-from inference_fleet.api.schema_rules import ATOMIC_LIST, SET_LIST, cel, rule
+from inference_fleet.api.schema_rules import ATOMIC_LIST, SET_LIST, Rule
 
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]
 DecimalText = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$")]
 
 
@@ -34,6 +35,27 @@ class Devices(ApiModel):
 
 class Toleration(ApiModel):
     """A toleration of the engine's pods."""
+
+    rules: ClassVar = (
+        Rule(
+            "has(self.key) || has(self.operator) && self.operator == 'Exists'",
+            "a toleration without key needs operator Exists",
+            lambda t: t.key is not None or t.operator == "Exists",
+            field="operator",
+        ),
+        Rule(
+            "!has(self.value) || self.value == '' || !has(self.operator) || self.operator == 'Equal'",
+            "a toleration with operator Exists takes no value",
+            lambda t: not t.value or t.operator in (None, "Equal"),
+            field="value",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'",
+            "tolerationSeconds needs effect NoExecute",
+            lambda t: t.toleration_seconds is None or t.effect == "NoExecute",
+            field="tolerationSeconds",
+        ),
+    )
 
     key: MetadataKey | None = Field(None, description="Taint key; all keys if absent (operator Exists).")
     operator: Literal["Exists", "Equal"] | None = Field(None, description="Equal if absent.")
@@ -75,22 +97,36 @@ class LabelSelector(ApiModel):
     )
 
 
-_RULES = cel(
-    rule(
+_RULES = (
+    Rule(
         "self.platform == 'CPU' ? !has(self.devices) : has(self.devices)",
         "devices must be set on every platform but CPU",
+        lambda spec: (spec.platform == "CPU") == (spec.devices is None),
+        field="devices",
     ),
-    rule(
+    Rule(
         "!has(self.devices) || has(self.devices.extendedResource)",
         "devices needs exactly one member: extendedResource",
+        lambda spec: spec.devices is None or spec.devices.extended_resource is not None,
+        field="devices",
     ),
-    rule(
+    Rule(
         "self.platform != 'CUDA' || self.architecture.matches('^[0-9]{1,2}[.][0-9]$')",
         "architecture on CUDA is the compute capability, such as 9.0",
+        lambda spec: spec.platform != "CUDA" or re.fullmatch(r"[0-9]{1,2}[.][0-9]", spec.architecture) is not None,
+        field="architecture",
     ),
-    rule(
+    Rule(
         "self.platform != 'ROCm' || self.architecture.startsWith('gfx')",
         "architecture on ROCm is the LLVM target, such as gfx942",
+        lambda spec: spec.platform != "ROCm" or spec.architecture.startswith("gfx"),
+        field="architecture",
+    ),
+    Rule(
+        "quantity(self.deviceMemory).compareTo(quantity('1Mi')) >= 0",
+        "deviceMemory must be at least 1Mi: it is a quantity of bytes, such as 81079Mi",
+        lambda spec: parse_quantity(spec.device_memory) >= parse_quantity("1Mi"),
+        field="deviceMemory",
     ),
 )
 
@@ -98,7 +134,7 @@ _RULES = cel(
 class AcceleratorClassSpec(ApiModel):
     """One kind of device: facts, where its nodes are, what it costs."""
 
-    model_config = ConfigDict(json_schema_extra=_RULES)
+    rules: ClassVar = _RULES
 
     platform: Literal["CUDA", "ROCm", "XPU", "CPU"] = Field(description="Which build of the engine runs on it.")
     architecture: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
@@ -126,7 +162,8 @@ class AcceleratorClassSpec(ApiModel):
         | None
     ) = Field(
         None,
-        description="Advisories (CVE-..., PYSEC-...) the platform team accepts for pods on this class.",
+        description="Advisories (CVE-..., PYSEC-...) the platform team accepts for pods on this class."
+        " For now a record: no check asks for it yet.",
         json_schema_extra=SET_LIST,
     )
 

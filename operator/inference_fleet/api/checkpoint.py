@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from inference_fleet.api.model_base import ApiModel
-from inference_fleet.api.schema_rules import exactly_one_of
+from inference_fleet.api.schema_rules import Rule, exactly_one_of
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
@@ -79,6 +79,31 @@ class S3Source(ApiModel):
 class ModelShape(ApiModel):
     """Facts about a model for the memory check, named as in its config.json, in camelCase. All optional."""
 
+    rules: ClassVar = (
+        Rule(
+            "!has(self.numKeyValueHeads) || !has(self.numAttentionHeads) ||"
+            " self.numKeyValueHeads <= self.numAttentionHeads",
+            "numKeyValueHeads must not exceed numAttentionHeads",
+            lambda s: (
+                s.num_key_value_heads is None
+                or s.num_attention_heads is None
+                or s.num_key_value_heads <= s.num_attention_heads
+            ),
+            field="numKeyValueHeads",
+        ),
+        Rule(
+            "!has(self.numExpertsPerTok) || !has(self.numLocalExperts) ||"
+            " self.numExpertsPerTok <= self.numLocalExperts",
+            "numExpertsPerTok must not exceed numLocalExperts",
+            lambda s: (
+                s.num_experts_per_tok is None
+                or s.num_local_experts is None
+                or s.num_experts_per_tok <= s.num_local_experts
+            ),
+            field="numExpertsPerTok",
+        ),
+    )
+
     architecture: Annotated[str, Field(max_length=128)] | None = Field(None, description="First of `architectures`.")
     num_hidden_layers: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Number of layers.")
     hidden_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(None, description="Width of the residual.")
@@ -134,10 +159,12 @@ _SOURCES = ("huggingFace", "persistentVolumeClaim", "image", "s3")
 class Checkpoint(ApiModel):
     """A model's weights: exactly one source."""
 
-    model_config = ConfigDict(
-        json_schema_extra=exactly_one_of(
-            *_SOURCES, message="exactly one of huggingFace, persistentVolumeClaim, image, s3 must be set"
-        )
+    rules: ClassVar = (
+        exactly_one_of(
+            *_SOURCES,
+            attributes=("hugging_face", "persistent_volume_claim", "image", "s3"),
+            message="exactly one of huggingFace, persistentVolumeClaim, image, s3 must be set",
+        ),
     )
 
     hugging_face: HuggingFaceSource | None = Field(None, description="Weights from the Hugging Face Hub.")

@@ -8,20 +8,25 @@ from typing import Any, Final
 from inference_fleet.api import names
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
-from inference_fleet.api.schema_rules import KEY, rule
+from inference_fleet.api.schema_rules import KEY
 from inference_fleet.api.status import InferenceDeploymentStatus
 from inference_fleet.api.structural_schema import structural_schema
 
 # Deliberately not "all": `kubectl delete all --all` should not take a fleet away.
 _CATEGORY: Final = "inference"
 
-_NAME_RULE: Final = rule(
+
+def _rule(expression: str, message: str) -> dict[str, str]:
+    return {"rule": expression, "message": message}
+
+
+_NAME_RULE: Final = _rule(
     f"self.metadata.name.size() <= {names.MAXIMUM_NAME_LENGTH} &&"
     " self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
     f"metadata.name must have at most {names.MAXIMUM_NAME_LENGTH} characters, start with a letter and hold only"
     " lower-case letters, digits and dashes (DNS-1035): Services and pods are named after it",
 )
-_CLASS_NAME_RULE: Final = rule(
+_CLASS_NAME_RULE: Final = _rule(
     "self.metadata.name.size() <= 63",
     "metadata.name must have at most 63 characters",
 )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from inference_fleet.api.checkpoint import Checkpoint, Name
+from inference_fleet.api.checkpoint import Checkpoint
 from inference_fleet.api.model_base import ApiModel
 from inference_fleet.api.names import MAXIMUM_VARIANT_NAME_LENGTH
 from inference_fleet.api.objective import Objective, ShortName
-from inference_fleet.api.pod_settings import MetadataKey, PodSettings
-from inference_fleet.api.schema_rules import ATOMIC_LIST, cel, list_map, rule
+from inference_fleet.api.pod_settings import LABEL_VALUE_PATTERN, MetadataKey, PodSettings
+from inference_fleet.api.schema_rules import ATOMIC_LIST, Rule, cel, list_map, obey, unique_by
 from inference_fleet.api.vllm_engine import Engine, EngineOverride
 
 Replicas = Annotated[int, Field(ge=0, le=1000)]
+# AcceleratorClass names are as short as a label's value; the definition of the kind says the same.
+ClassName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
 
 
@@ -29,21 +32,25 @@ class Drain(ApiModel):
     )
 
 
-_BOUNDS = rule(
+_BOUNDS = Rule(
     "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
     "minReplicas must not exceed maxReplicas",
+    lambda bounds: (
+        bounds.min_replicas is None or bounds.max_replicas is None or bounds.min_replicas <= bounds.max_replicas
+    ),
+    field="minReplicas",
 )
 
 
 class Variant(ApiModel):
     """One way to carry the model: an accelerator class and what differs from the common settings."""
 
-    model_config = ConfigDict(json_schema_extra=cel(_BOUNDS))
+    rules: ClassVar = (_BOUNDS,)
 
     name: Annotated[
         str, Field(min_length=1, max_length=MAXIMUM_VARIANT_NAME_LENGTH, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     ] = Field(description="Name, unique in the list; part of the names of ReplicaSets and pods.")
-    accelerator_class_name: Name = Field(description="AcceleratorClass that carries it.")
+    accelerator_class_name: ClassName = Field(description="AcceleratorClass that carries it.")
     min_replicas: Replicas | None = Field(None, description="Fewest replicas of this variant; 0 if absent.")
     max_replicas: Replicas | None = Field(None, description="Most replicas of this variant; the total's if absent.")
     engine: EngineOverride | None = Field(None, description="Engine settings that differ, leaf by leaf.")
@@ -57,11 +64,13 @@ class Variant(ApiModel):
 class Schedule(ApiModel):
     """Other bounds at set times."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            _BOUNDS,
-            rule("has(self.minReplicas) || has(self.maxReplicas)", "a schedule needs minReplicas or maxReplicas"),
-        )
+    rules: ClassVar = (
+        _BOUNDS,
+        Rule(
+            "has(self.minReplicas) || has(self.maxReplicas)",
+            "a schedule needs minReplicas or maxReplicas",
+            lambda schedule: schedule.min_replicas is not None or schedule.max_replicas is not None,
+        ),
     )
 
     name: ShortName = Field(description="Name, unique in the list.")
@@ -82,7 +91,23 @@ class Scaling(ApiModel):
     """Who decides how many replicas, and within which bounds."""
 
     # The server judges the default {} before it has filled in the fields' own: so the rule asks for presence.
-    model_config = ConfigDict(json_schema_extra=cel(_BOUNDS))
+    rules: ClassVar = (
+        _BOUNDS,
+        Rule(
+            "!has(self.schedules) || !has(self.minReplicas) || !has(self.maxReplicas) || self.schedules.all(s,"
+            " has(s.minReplicas) && has(s.maxReplicas) ||"
+            " (has(s.minReplicas) ? s.minReplicas : self.minReplicas) <="
+            " (has(s.maxReplicas) ? s.maxReplicas : self.maxReplicas))",
+            "a schedule's bound contradicts the other bound of scaling: set both in the schedule",
+            lambda scaling: all(
+                (s.min_replicas is not None and s.max_replicas is not None)
+                or (scaling.min_replicas if s.min_replicas is None else s.min_replicas)
+                <= (scaling.max_replicas if s.max_replicas is None else s.max_replicas)
+                for s in scaling.schedules or ()
+            ),
+            field="schedules",
+        ),
+    )
 
     mode: Literal["Automatic", "Manual", "External"] = Field(
         "Automatic",
@@ -90,28 +115,43 @@ class Scaling(ApiModel):
     )
     min_replicas: Replicas = Field(1, description="Fewest replicas, in Automatic.")
     max_replicas: Replicas = Field(1, description="Most replicas, in Automatic.")
-    schedules: Annotated[tuple[Schedule, ...], Field(max_length=16)] | None = Field(
+    schedules: Annotated[tuple[Schedule, ...], Field(max_length=16), AfterValidator(unique_by("name"))] | None = Field(
         None, description="Other bounds at set times, in Automatic.", json_schema_extra=list_map("name")
     )
+
+
+_SURGE = Rule(
+    "type(self) == int ? self >= 1 && self <= 1000 : self.matches('^([1-9][0-9]?|100)%$')",
+    "maxSurge is a number from 1 or a percentage such as 25%",
+    lambda surge: (
+        1 <= surge <= 1000 if isinstance(surge, int) else re.fullmatch(r"([1-9][0-9]?|100)%", surge) is not None
+    ),
+)
+
+
+def _surge(value: int | str, info: ValidationInfo) -> int | str:
+    obey(value, (_SURGE,), info)
+    return value
 
 
 class Rollout(ApiModel):
     """How a new revision replaces the old one."""
 
+    rules: ClassVar = (
+        Rule(
+            "!has(self.minReadySeconds) || !has(self.progressDeadlineSeconds) ||"
+            " self.minReadySeconds < self.progressDeadlineSeconds",
+            "minReadySeconds must be less than progressDeadlineSeconds",
+            lambda rollout: rollout.min_ready_seconds < rollout.progress_deadline_seconds,
+            field="minReadySeconds",
+        ),
+    )
+
     paused: bool = Field(False, description="Leave revisions as they are; scaling goes on.")
     max_surge: Annotated[
         int | str,
-        Field(
-            json_schema_extra={
-                "x-kubernetes-int-or-string": True,
-                "x-kubernetes-validations": [
-                    rule(
-                        "type(self) == int ? self >= 1 && self <= 1000 : self.matches('^([1-9][0-9]?|100)%$')",
-                        "maxSurge is a number from 1 or a percentage such as 25%",
-                    )
-                ],
-            }
-        ),
+        Field(json_schema_extra={"x-kubernetes-int-or-string": True, **cel(_SURGE)}),
+        AfterValidator(_surge),
     ] = Field(
         1, description="How many pods beyond the needed ones may exist during a rollout: a number or a percentage."
     )
@@ -120,7 +160,9 @@ class Rollout(ApiModel):
         description="What to do when there are no devices for the new revision. For now every value behaves as Wait.",
     )
     surge_timeout_seconds: Annotated[int, Field(ge=30, le=86400)] = Field(
-        900, description="How long to try to get devices before waiting with a condition."
+        900,
+        description="How long to try to get devices before what onNoSurgeCapacity says is done. For now, as every value"
+        " behaves as Wait, it has no effect.",
     )
     min_ready_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
         60, description="How long a new pod must be ready before it counts."
@@ -139,21 +181,20 @@ class ServiceSettings(ApiModel):
 class PeerSelector(ApiModel):
     """Clients chosen by labels."""
 
-    match_labels: Annotated[dict[MetadataKey, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = Field(
-        description="Labels that all must match; an empty map matches everything."
-    )
+    match_labels: Annotated[
+        dict[MetadataKey, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]], Field(max_length=16)
+    ] = Field(description="Labels that all must match; an empty map matches everything.")
 
 
 class NetworkPolicyPeer(ApiModel):
     """Who may talk to the engines."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            rule(
-                "has(self.namespaceSelector) || has(self.podSelector)",
-                "a client needs namespaceSelector, podSelector or both",
-            )
-        )
+    rules: ClassVar = (
+        Rule(
+            "has(self.namespaceSelector) || has(self.podSelector)",
+            "a client needs namespaceSelector, podSelector or both",
+            lambda peer: peer.namespace_selector is not None or peer.pod_selector is not None,
+        ),
     )
 
     namespace_selector: PeerSelector | None = Field(None, description="Namespaces; the own one if absent.")
@@ -175,27 +216,62 @@ class Routing(ApiModel):
     network_policy: NetworkPolicySettings | None = Field(None, description="Restrict who may talk to the engines.")
 
 
-_SPEC_RULES = cel(
-    rule(
+def _method(spec: Any, part: str) -> str | None:
+    settings = getattr(spec.engine.vllm, part, None) if spec.engine.vllm else None
+    return settings.method if settings else None
+
+
+_SPEC_RULES = (
+    Rule(
+        "!has(self.servedModelNames) || self.servedModelNames.all(a, self.servedModelNames.exists_one(b, a == b))",
+        "a name appears twice in servedModelNames",
+        lambda spec: len(set(spec.served_model_names or ())) == len(spec.served_model_names or ()),
+        field="servedModelNames",
+    ),
+    Rule(
         "!has(self.objectives) || !self.objectives.exists(a, self.objectives.exists(b, a.name != b.name &&"
         " a.metric == b.metric && a.thresholdMilliseconds == b.thresholdMilliseconds))",
         "two objectives have the same metric and threshold",
+        lambda spec: (
+            len({(o.metric, o.threshold_milliseconds) for o in spec.objectives or ()}) == len(spec.objectives or ())
+        ),
+        field="objectives",
     ),
-    rule(
+    Rule(
         "has(self.engine.vllm) && has(self.engine.vllm.speculative) ?"
         " self.engine.vllm.speculative.method != 'none' : true",
         'speculative.method "none" only makes sense in a variant: leave speculative out',
+        lambda spec: _method(spec, "speculative") != "none",
+        field="engine.vllm.speculative.method",
     ),
-    rule(
+    Rule(
         "has(self.engine.vllm) && has(self.engine.vllm.quantization) ?"
         " self.engine.vllm.quantization.method != 'none' : true",
         'quantization.method "none" only makes sense in a variant: leave quantization out',
+        lambda spec: _method(spec, "quantization") != "none",
+        field="engine.vllm.quantization.method",
     ),
-    rule(
-        "!has(self.scaling) || !has(self.scaling.maxReplicas) || self.scaling.mode != 'Automatic' ||"
+    Rule(
+        "!has(self.scaling) || !has(self.scaling.minReplicas) || self.scaling.mode != 'Automatic' ||"
         " self.variants.exists(v, !has(v.maxReplicas)) ||"
         " self.variants.map(v, has(v.maxReplicas) ? v.maxReplicas : 0).sum() >= self.scaling.minReplicas",
         "the variants' maxReplicas together are less than scaling.minReplicas",
+        lambda spec: (
+            spec.scaling.mode != "Automatic"
+            or any(v.max_replicas is None for v in spec.variants)
+            or sum(v.max_replicas or 0 for v in spec.variants) >= spec.scaling.min_replicas
+        ),
+        field="scaling.minReplicas",
+    ),
+    Rule(
+        "!has(self.scaling) || !has(self.scaling.maxReplicas) || self.scaling.mode != 'Automatic' ||"
+        " self.variants.map(v, has(v.minReplicas) ? v.minReplicas : 0).sum() <= self.scaling.maxReplicas",
+        "the variants' minReplicas together exceed scaling.maxReplicas",
+        lambda spec: (
+            spec.scaling.mode != "Automatic"
+            or sum(v.min_replicas or 0 for v in spec.variants) <= spec.scaling.max_replicas
+        ),
+        field="scaling.maxReplicas",
     ),
 )
 
@@ -203,7 +279,7 @@ _SPEC_RULES = cel(
 class InferenceDeploymentSpec(ApiModel):
     """What the user wants."""
 
-    model_config = ConfigDict(json_schema_extra=_SPEC_RULES)
+    rules: ClassVar = _SPEC_RULES
 
     served_model_names: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=16)] | None = Field(
         None,
@@ -214,10 +290,10 @@ class InferenceDeploymentSpec(ApiModel):
     engine: Engine = Field(description="The engine and its settings.")
     pod: PodSettings | None = Field(None, description="Settings of the pods.")
     drain: Drain = Field(Drain(), description="How retiring pods finish their requests.")
-    variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=8)] = Field(
-        description="Ways to carry the model, in order of preference.", json_schema_extra=list_map("name")
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=8), AfterValidator(unique_by("name"))] = (
+        Field(description="Ways to carry the model, in order of preference.", json_schema_extra=list_map("name"))
     )
-    objectives: Annotated[tuple[Objective, ...], Field(max_length=8)] | None = Field(
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=8), AfterValidator(unique_by("name"))] | None = Field(
         None,
         description="What callers were promised; absent: scaled on saturation.",
         json_schema_extra=list_map("name"),

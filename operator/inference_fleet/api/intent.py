@@ -12,6 +12,7 @@ from inference_fleet.api.checkpoint import Checkpoint
 from inference_fleet.api.inference_deployment import Drain, InferenceDeploymentSpec
 from inference_fleet.api.model_base import ApiModel
 from inference_fleet.api.pod_settings import PodSettings
+from inference_fleet.api.schema_rules import WITHOUT_RULES
 from inference_fleet.api.vllm_engine import VllmEngine
 
 # In a variant this method takes a common setting back: vLLM has no method of this name.
@@ -39,6 +40,8 @@ def variant_intents(spec: InferenceDeploymentSpec, *, name: str) -> tuple[Varian
     for variant in spec.variants:
         override = plain(variant.engine.vllm) if variant.engine and variant.engine.vllm else {}
         engine = overlay(common_engine, override)
+        if _other_method(common_engine, override):
+            engine["speculative"] = override["speculative"]
         for key in _UNDOABLE:
             if (engine.get(key) or {}).get("method") == UNDO:
                 del engine[key]
@@ -49,12 +52,18 @@ def variant_intents(spec: InferenceDeploymentSpec, *, name: str) -> tuple[Varian
                 accelerator_class_name=variant.accelerator_class_name,
                 served_model_names=spec.served_model_names or (name,),
                 model=variant.model or spec.model,
-                engine=VllmEngine.model_validate(engine),
-                pod=PodSettings.model_validate(pod) if pod else None,
+                engine=VllmEngine.model_validate(engine, context=WITHOUT_RULES),
+                pod=PodSettings.model_validate(pod, context=WITHOUT_RULES) if pod else None,
                 drain=spec.drain,
             )
         )
     return tuple(intents)
+
+
+def _other_method(common: Mapping[str, Any], override: Mapping[str, Any]) -> bool:
+    """Settings of one speculative method mean nothing to another: then the variant's stand alone."""
+    mine, theirs = override.get("speculative"), common.get("speculative")
+    return mine is not None and theirs is not None and mine["method"] != theirs["method"]
 
 
 def plain(model: BaseModel) -> dict[str, Any]:

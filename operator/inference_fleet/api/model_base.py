@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+from inference_fleet.api.schema_rules import Rule, cel, obey
 
 
 class ApiModel(BaseModel):
@@ -20,3 +25,18 @@ class ApiModel(BaseModel):
         extra="ignore",
         use_enum_values=False,
     )
+
+    # What fields of one object may not contradict; in the schema and on reading.
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _obey_rules(self, info: ValidationInfo) -> Self:
+        obey(self, type(self).rules, info)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        definition = handler.resolve_ref_schema(schema)
+        definition.update(cel(*cls.rules))
+        return schema

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from inference_fleet.api.model_base import ApiModel
-from inference_fleet.api.schema_rules import cel, rule
+from inference_fleet.api.schema_rules import Rule
 
 ShortName = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 
@@ -15,13 +15,13 @@ ShortName = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9
 class Objective(ApiModel):
     """A share of requests that stays below a latency threshold."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            rule(
-                "double(self.targetPercent) > 0.0 && double(self.targetPercent) < 100.0",
-                "targetPercent must lie above 0 and below 100",
-            )
-        )
+    rules: ClassVar = (
+        Rule(
+            "double(self.targetPercent) > 0.0 && double(self.targetPercent) < 100.0",
+            "targetPercent must lie above 0 and below 100",
+            lambda objective: 0.0 < float(objective.target_percent) < 100.0,
+            field="targetPercent",
+        ),
     )
 
     name: ShortName = Field(description="Name, unique in the list.")

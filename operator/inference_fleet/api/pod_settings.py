@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from inference_fleet.api import quantity
 from inference_fleet.api.checkpoint import LocalReference, Name, SecretKeyReference
 from inference_fleet.api.model_base import ApiModel
-from inference_fleet.api.schema_rules import cel, list_map, rule
+from inference_fleet.api.quantity import parse_quantity
+from inference_fleet.api.schema_rules import Rule, cel, list_map, obey, unique_by
 
 QuantityText = Annotated[str, Field(min_length=1, max_length=32, pattern=quantity.PATTERN)]
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 # A qualified name with a prefix; ours and those that tools use to tell whose an object is may not be set.
 MetadataKey = Annotated[
     str,
@@ -21,11 +25,23 @@ MetadataKey = Annotated[
         pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
     ),
 ]
-_RESERVED = (
+_FOREIGN_BEGINNINGS = ("inferencefleet.io/", "argocd.argoproj.io/")
+_FOREIGN_PARTS = ("kubernetes.io/", "toolkit.fluxcd.io/")
+_UNRESERVED = Rule(
     "self.all(k, !k.startsWith('inferencefleet.io/') && !k.contains('kubernetes.io/')"
-    " && !k.startsWith('argocd.argoproj.io/') && !k.contains('toolkit.fluxcd.io/'))"
+    " && !k.startsWith('argocd.argoproj.io/') && !k.contains('toolkit.fluxcd.io/'))",
+    "keys of inferencefleet.io, kubernetes.io, Argo CD and Flux are not allowed here",
+    lambda keys: (
+        not any(key.startswith(_FOREIGN_BEGINNINGS) or any(part in key for part in _FOREIGN_PARTS) for key in keys)
+    ),
 )
-_RESERVED_MESSAGE = "keys of inferencefleet.io, kubernetes.io, Argo CD and Flux are not allowed here"
+
+
+def _unreserved(value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    obey(value, (_UNRESERVED,), info)
+    return value
+
+
 # What an engine reads of its environment and that cannot undo what we check. Everything else is refused.
 ENV_PATTERN = (
     r"^(HF_(ENDPOINT|HUB_DOWNLOAD_TIMEOUT|HUB_ETAG_TIMEOUT|HUB_ENABLE_HF_TRANSFER|XET_HIGH_PERFORMANCE)|HTTPS?_PROXY|NO_PROXY"
@@ -44,8 +60,30 @@ class ResourceAmounts(ApiModel):
     ephemeral_storage: QuantityText | None = Field(None, description="Scratch space on the node.")
 
 
+def _within_limit(attribute: str) -> Callable[[Any], bool]:
+    def holds(resources: Any) -> bool:
+        requested, limit = getattr(resources.requests, attribute, None), getattr(resources.limits, attribute, None)
+        return requested is None or limit is None or parse_quantity(requested) <= parse_quantity(limit)
+
+    return holds
+
+
 class Resources(ApiModel):
     """Requests and limits of the engine's container."""
+
+    rules: ClassVar = tuple(
+        Rule(
+            f"!has(self.requests) || !has(self.limits) || !has(self.requests.{name}) || !has(self.limits.{name}) ||"
+            f" quantity(self.requests.{name}).compareTo(quantity(self.limits.{name})) <= 0",
+            f"requests.{name} must not exceed limits.{name}",
+            _within_limit(attribute),
+        )
+        for name, attribute in (
+            ("cpu", "cpu"),
+            ("memory", "memory"),
+            ("ephemeralStorage", "ephemeral_storage"),
+        )
+    )
 
     requests: ResourceAmounts | None = Field(None, description="What the scheduler keeps free for it.")
     limits: ResourceAmounts | None = Field(None, description="What it may use at most.")
@@ -54,10 +92,12 @@ class Resources(ApiModel):
 class EnvVar(ApiModel):
     """One environment variable with an allowed name."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            rule("has(self.value) != has(self.secretKeyRef)", "exactly one of value and secretKeyRef must be set")
-        )
+    rules: ClassVar = (
+        Rule(
+            "has(self.value) != has(self.secretKeyRef)",
+            "exactly one of value and secretKeyRef must be set",
+            lambda variable: (variable.value is None) != (variable.secret_key_ref is None),
+        ),
     )
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=ENV_PATTERN)] = Field(
@@ -87,36 +127,36 @@ class PodSettings(ApiModel):
     """What may be said about the pods."""
 
     resources: Resources | None = Field(None, description="CPU and memory.")
-    image_pull_secrets: Annotated[tuple[LocalReference, ...], Field(max_length=8)] | None = Field(
-        None, description="Secrets for private registries.", json_schema_extra=list_map("name")
-    )
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] | None = Field(
+    image_pull_secrets: (
+        Annotated[tuple[LocalReference, ...], Field(max_length=8), AfterValidator(unique_by("name"))] | None
+    ) = Field(None, description="Secrets for private registries.", json_schema_extra=list_map("name"))
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=32), AfterValidator(unique_by("name"))] | None = Field(
         None, description="Environment variables with allowed names.", json_schema_extra=list_map("name")
     )
-    labels: Annotated[dict[MetadataKey, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = Field(
+    labels: (
+        Annotated[
+            dict[MetadataKey, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]],
+            Field(max_length=16),
+            AfterValidator(_unreserved),
+        ]
+        | None
+    ) = Field(
         None,
         description="Labels for the pods. Prefixes of ours, of Kubernetes and of GitOps tools are not allowed.",
-        json_schema_extra=cel(
-            rule(
-                _RESERVED,
-                _RESERVED_MESSAGE,
-            )
-        ),
+        json_schema_extra=cel(_UNRESERVED),
     )
-    annotations: Annotated[dict[MetadataKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] | None = (
-        Field(
-            None,
-            description="Annotations for the pods, with the same exceptions as labels.",
-            json_schema_extra=cel(
-                rule(
-                    _RESERVED,
-                    _RESERVED_MESSAGE,
-                )
-            ),
-        )
+    annotations: (
+        Annotated[
+            dict[MetadataKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16), AfterValidator(_unreserved)
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Annotations for the pods, with the same exceptions as labels.",
+        json_schema_extra=cel(_UNRESERVED),
     )
     priority_class_name: Name | None = Field(None, description="PriorityClass of the pods.")
-    topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=4)] | None = Field(
-        None, description="Spread the replicas.", json_schema_extra=list_map("topologyKey")
-    )
+    topology_spread: (
+        Annotated[tuple[TopologySpread, ...], Field(max_length=4), AfterValidator(unique_by("topology_key"))] | None
+    ) = Field(None, description="Spread the replicas.", json_schema_extra=list_map("topologyKey"))
     shared_memory: SharedMemory | None = Field(None, description="Shared memory of the engine (/dev/shm).")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from inference_fleet.api.schema_rules import KEY, rule
+from inference_fleet.api.schema_rules import KEY
 
 # What of JSON schema's vocabulary a structural schema shares, as it is.
 _KEPT: Final = (
@@ -90,7 +90,7 @@ def _key_rule(node: Mapping[str, Any], pattern: str | None) -> dict[str, str]:
         raise TypeError("the keys of a map need a bound")
     matches = f" && k.matches({_cel_string(pattern)})" if pattern else ""
     text = f"keys have at most {length} characters" + (" and the form of a label's" if pattern else "")
-    return rule(_KEY_RULE.format(length=length, matches=matches), text)
+    return {"rule": _KEY_RULE.format(length=length, matches=matches), "message": text}
 
 
 def _cel_string(text: str) -> str:

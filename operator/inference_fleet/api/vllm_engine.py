@@ -6,13 +6,13 @@ the release's data by `engine`.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from inference_fleet.api.checkpoint import Checkpoint
 from inference_fleet.api.model_base import ApiModel
-from inference_fleet.api.schema_rules import ATOMIC_LIST, cel, exactly_one_of, rule
+from inference_fleet.api.schema_rules import ATOMIC_LIST, Rule, exactly_one_of
 
 Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Version = Annotated[str, Field(min_length=5, max_length=32, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
@@ -39,22 +39,27 @@ class KvCache(ApiModel):
     block_size: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Tokens per cache block.")
 
 
-_BATCHING_RULES = cel(
-    rule(
-        "!has(self.maxNumBatchedTokens) || !has(self.maxNumSeqs) || self.maxNumBatchedTokens >= self.maxNumSeqs",
-        "maxNumBatchedTokens must be at least maxNumSeqs: every running sequence takes one token of a step",
-    ),
-    rule(
-        "!has(self.maxNumActiveSeqs) || !has(self.maxNumSeqs) || self.maxNumActiveSeqs <= self.maxNumSeqs",
-        "maxNumActiveSeqs must not exceed maxNumSeqs",
-    ),
-)
-
-
 class Batching(ApiModel):
     """How requests are put together into steps."""
 
-    model_config = ConfigDict(json_schema_extra=_BATCHING_RULES)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.maxNumBatchedTokens) || !has(self.maxNumSeqs) || self.maxNumBatchedTokens >= self.maxNumSeqs",
+            "maxNumBatchedTokens must be at least maxNumSeqs: every running sequence takes one token of a step",
+            lambda b: (
+                b.max_num_batched_tokens is None or b.max_num_seqs is None or b.max_num_batched_tokens >= b.max_num_seqs
+            ),
+            field="maxNumBatchedTokens",
+        ),
+        Rule(
+            "!has(self.maxNumActiveSeqs) || !has(self.maxNumSeqs) || self.maxNumActiveSeqs <= self.maxNumSeqs",
+            "maxNumActiveSeqs must not exceed maxNumSeqs",
+            lambda b: (
+                b.max_num_active_seqs is None or b.max_num_seqs is None or b.max_num_active_seqs <= b.max_num_seqs
+            ),
+            field="maxNumActiveSeqs",
+        ),
+    )
 
     max_num_seqs: Annotated[int, Field(ge=1, le=65536)] | None = Field(None, description="Most sequences in one step.")
     max_num_active_seqs: Annotated[int, Field(ge=1, le=65536)] | None = Field(
@@ -80,8 +85,13 @@ class Batching(ApiModel):
 class DepthByBatchSize(ApiModel):
     """Speculation depth for a range of batch sizes."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(rule("self.minSeqs <= self.maxSeqs", "minSeqs must not exceed maxSeqs"))
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minSeqs <= self.maxSeqs",
+            "minSeqs must not exceed maxSeqs",
+            lambda depth: depth.min_seqs <= depth.max_seqs,
+            field="minSeqs",
+        ),
     )
 
     min_seqs: Annotated[int, Field(ge=1, le=65536)] = Field(description="Smallest batch of the range, sequences.")
@@ -89,30 +99,54 @@ class DepthByBatchSize(ApiModel):
     num_speculative_tokens: Annotated[int, Field(ge=0, le=64)] = Field(description="Depth; 0 turns speculation off.")
 
 
-_SPECULATIVE_RULES = cel(
-    rule(
-        "!(self.method in ['draft_model', 'eagle', 'eagle3', 'dflash', 'dspark']) || has(self.model)",
-        "this speculative method needs a draft: set speculative.model",
-    ),
-    rule(
-        "!(self.method in ['ngram', 'ngram_gpu', 'suffix']) || !has(self.model)",
+DRAFTED_METHODS = ("draft_model", "eagle", "eagle3", "dflash", "dspark")
+DRAFTLESS_METHODS = ("ngram", "ngram_gpu", "suffix")
+LOOKUP_METHODS = ("ngram", "ngram_gpu")
+
+
+def _words(methods: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f"'{method}'" for method in methods) + "]"
+
+
+_SPECULATIVE_RULES = (
+    Rule(
+        f"!(self.method in {_words(DRAFTLESS_METHODS)}) || !has(self.model)",
         "this speculative method takes no draft model: leave speculative.model out",
+        lambda s: s.method not in DRAFTLESS_METHODS or s.model is None,
+        field="model",
     ),
-    rule(
+    Rule(
         "!has(self.promptLookupMin) || !has(self.promptLookupMax) || self.promptLookupMin <= self.promptLookupMax",
         "promptLookupMin must not exceed promptLookupMax",
+        lambda s: (
+            s.prompt_lookup_min is None or s.prompt_lookup_max is None or s.prompt_lookup_min <= s.prompt_lookup_max
+        ),
+        field="promptLookupMin",
     ),
-    rule(
-        "!(has(self.promptLookupMin) || has(self.promptLookupMax)) || self.method in ['ngram', 'ngram_gpu']",
+    Rule(
+        f"!(has(self.promptLookupMin) || has(self.promptLookupMax)) || self.method in {_words(LOOKUP_METHODS)}",
         "promptLookupMin and promptLookupMax belong to the methods ngram and ngram_gpu",
+        lambda s: (s.prompt_lookup_min is None and s.prompt_lookup_max is None) or s.method in LOOKUP_METHODS,
+    ),
+    Rule(
+        "!has(self.numSpeculativeTokensPerBatchSize) ||"
+        " self.numSpeculativeTokensPerBatchSize.all(a, self.numSpeculativeTokensPerBatchSize.all(b,"
+        " a == b || a.maxSeqs < b.minSeqs || b.maxSeqs < a.minSeqs))",
+        "two ranges of numSpeculativeTokensPerBatchSize overlap",
+        lambda s: all(
+            a == b or a.max_seqs < b.min_seqs or b.max_seqs < a.min_seqs
+            for a in s.num_speculative_tokens_per_batch_size or ()
+            for b in s.num_speculative_tokens_per_batch_size or ()
+        ),
+        field="numSpeculativeTokensPerBatchSize",
     ),
 )
 
 
-class Speculative(ApiModel):
-    """Speculative decoding."""
+class SpeculativeSettings(ApiModel):
+    """Speculative decoding, as a variant says it: a draft may come from the common settings."""
 
-    model_config = ConfigDict(json_schema_extra=_SPECULATIVE_RULES)
+    rules: ClassVar[tuple[Rule, ...]] = _SPECULATIVE_RULES
 
     method: Word = Field(
         description='ngram, suffix, draft_model, eagle3, mtp, ... "none" undoes a common setting in a variant.'
@@ -133,6 +167,20 @@ class Speculative(ApiModel):
         None, description="Devices the draft is split over: 1 or the target's."
     )
     model: Checkpoint | None = Field(None, description="The draft.")
+
+
+class Speculative(SpeculativeSettings):
+    """Speculative decoding."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *_SPECULATIVE_RULES,
+        Rule(
+            f"!(self.method in {_words(DRAFTED_METHODS)}) || has(self.model)",
+            "this speculative method needs a draft: set speculative.model",
+            lambda s: s.method not in DRAFTED_METHODS or s.model is not None,
+            field="model",
+        ),
+    )
 
 
 class Parallelism(ApiModel):
@@ -160,7 +208,7 @@ class VllmSettings(ApiModel):
     quantization: Quantization | None = Field(None, description="How weights are quantized.")
     kv_cache: KvCache | None = Field(None, description="The memory of running sequences.")
     batching: Batching | None = Field(None, description="How requests are put together into steps.")
-    speculative: Speculative | None = Field(None, description="Speculative decoding.")
+    speculative: SpeculativeSettings | None = Field(None, description="Speculative decoding.")
     parallelism: Parallelism | None = Field(None, description="How one replica is spread over devices.")
     enforce_eager: bool | None = Field(
         None, description="No compilation and no CUDA graphs: starts sooner, runs slower."
@@ -186,6 +234,7 @@ class VllmSettings(ApiModel):
 class VllmEngine(VllmSettings):
     """vLLM: version and settings."""
 
+    speculative: Speculative | None = Field(None, description="Speculative decoding.")
     version: Version = Field(
         description="vLLM release, such as 0.33.0. Required with a custom image too: it says which flags it knows."
     )
@@ -194,7 +243,9 @@ class VllmEngine(VllmSettings):
 class Engine(ApiModel):
     """The engine: exactly one member. vLLM is the only one for now."""
 
-    model_config = ConfigDict(json_schema_extra=exactly_one_of("vllm", message="exactly one engine must be set: vllm"))
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one_of("vllm", attributes=("vllm",), message="exactly one engine must be set: vllm"),
+    )
 
     vllm: VllmEngine | None = Field(None, description="vLLM.")
 
@@ -203,6 +254,11 @@ class VllmOverride(VllmSettings):
     """vLLM settings of one variant: what is set here replaces the common setting, leaf by leaf."""
 
     version: Version | None = Field(None, description="vLLM release, if it differs.")
+    speculative: SpeculativeSettings | None = Field(
+        None,
+        description="Speculative decoding. With another method than the common one it replaces that whole,"
+        " otherwise leaf by leaf.",
+    )
 
 
 class EngineOverride(ApiModel):
