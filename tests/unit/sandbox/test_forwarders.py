@@ -17,17 +17,23 @@ from inference_fleet.sandbox.forwarders import forwarding, listen_outside
 pytestmark = pytest.mark.asyncio
 
 
-async def _shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers only once the caller has said all."""
-    writer.write((await reader.read()).upper())
-    writer.close()
-
-
 @contextlib.asynccontextmanager
 async def _shouting() -> AsyncIterator[int]:
-    server = await asyncio.start_server(_shout, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    """A server that answers only once the caller has said all."""
+    async with asyncio.TaskGroup() as answers:
+
+        async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                writer.write((await reader.read()).upper())
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            answers.create_task(shout(reader, writer))
+
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+            yield server.sockets[0].getsockname()[1]
 
 
 async def _ask(port: int, text: bytes) -> bytes:
@@ -36,6 +42,7 @@ async def _ask(port: int, text: bytes) -> bytes:
     writer.write_eof()
     answer = await reader.read()
     writer.close()
+    await writer.wait_closed()
     return answer
 
 
@@ -72,6 +79,7 @@ async def test_open_connections_are_cut_at_the_end() -> None:
             await _until(lambda: len(asyncio.all_tasks()) > before)
         assert await reader.read() == b""
         writer.close()
+        await writer.wait_closed()
 
 
 _INSIDE = """
