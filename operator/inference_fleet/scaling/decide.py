@@ -167,11 +167,18 @@ def _automatic(
         replicas=split_total(bounded.replicas, carriers, kept),
         recommended=bounded.replicas,
         rule=bounded.rule or wish.rule,
-        message=bounded.message or wish.message,
+        message=_message(wish, bounded, load),
         signals=load.state,
         limited_by=bounded.limited_by,
         scale_down_allowed_after=wish.scale_down_allowed_after,
     )
+
+
+def _message(wish: _Wish, bounded: Bounded, load: FleetLoad) -> str:
+    """A bound that won speaks; that nothing is known is said all the same."""
+    if not bounded.message:
+        return wish.message
+    return f"{bounded.message}; {wish.message}" if load.state is SignalState.UNKNOWN else bounded.message
 
 
 def _followed(
