@@ -1,0 +1,29 @@
+"""The KV cache: its type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inference_fleet.api.conditions import Reason
+from inference_fleet.api.refusal import Refusal
+from inference_fleet.engine.case import Case, Finding
+
+_PATH = "engine.vllm.kvCache.kvCacheDtype"
+# These mean "as the model computes": another type of the model is refused by vLLM.
+_MODEL_TYPES = {"float16": ("float16", "half"), "bfloat16": ("bfloat16",)}
+
+
+def cache_type(case: Case) -> Iterator[Finding]:
+    """Known to the release, and not at odds with the model's own type."""
+    wanted = case.engine.kv_cache.kv_cache_dtype if case.engine.kv_cache else None
+    if wanted is None:
+        return
+    if wanted not in case.version.kv_cache_types:
+        message = f"{wanted} is not a KV cache type of vLLM {case.version.version}."
+        way_out = f"Known are {', '.join(case.version.kv_cache_types)}."
+        yield Refusal(_PATH, Reason.UNSUPPORTED_SETTING, message, way_out)
+        return
+    dtype = case.engine.dtype
+    if dtype not in (None, "auto") and wanted in _MODEL_TYPES and dtype not in _MODEL_TYPES[wanted]:
+        message = f"{wanted} must be the model's own type, which is set to {dtype}."
+        yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, "Leave it out.")

@@ -1,0 +1,63 @@
+"""Further flags: exactly one flag each, marked as allowed in the release's data, with a value that its parser takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from inference_fleet.api.conditions import Reason
+from inference_fleet.api.refusal import Refusal
+from inference_fleet.engine.case import Case, Finding
+from inference_fleet.engine.command_line import dotted_option, nearest_option, options_of
+from inference_fleet.engine.flag_values import BadValue, read_value
+from inference_fleet.engine.versions import Flag
+
+
+def extra_arguments(case: Case) -> Iterator[Finding]:
+    """Every word of extraArgs. Abbreviations, which vLLM's parser takes, are unknown flags here."""
+    flags = options_of(case.version)
+    seen: dict[str, int] = {}
+    for index, argument in enumerate(case.engine.extra_args or ()):
+        path = f"engine.vllm.extraArgs[{index}]"
+        option, equals, text = argument.partition("=")
+        dotted = dotted_option(option)
+        flag = flags.get(dotted[0] if dotted else option)
+        if flag is None or (dotted and flag.kind not in ("json", "jsonOrText")):
+            near = nearest_option(case.version, option)
+            message = f"vLLM {case.version.version} has no flag {option}."
+            yield Refusal(path, Reason.UNSUPPORTED_FLAG, message, f"Did you mean {near}?" if near else None)
+            continue
+        if option in seen or (dotted is None and flag.name in seen):
+            message = f"{option} is said twice; the first stands at extraArgs[{seen.get(option, seen.get(flag.name))}]."
+            yield Refusal(path, Reason.CONFLICTING_SETTINGS, message, "Say it once.")
+        seen.setdefault(option if dotted else flag.name, index)
+        yield from _marked(path, option, flag)
+        if flag.mark == "allowed":
+            yield from _valued(path, option, flag, _value(equals, text, dotted))
+
+
+def _value(equals: str, text: str, dotted: tuple[str, str] | None) -> str | None:
+    if not equals:
+        return None
+    # One key of an object: whatever it is, the object is JSON again.
+    return json.dumps({dotted[1]: text}) if dotted else text
+
+
+def _marked(path: str, option: str, flag: Flag) -> Iterator[Finding]:
+    if flag.mark == "typed":
+        message = f"{option} has a field of its own."
+        yield Refusal(path, Reason.FLAG_NOT_ALLOWED, message, f"Set spec.{flag.field}.")
+    elif flag.mark == "denied":
+        yield Refusal(path, Reason.FLAG_NOT_ALLOWED, f"{option} is not allowed: {flag.reason}.")
+
+
+def _valued(path: str, option: str, flag: Flag, text: str | None) -> Iterator[Finding]:
+    if flag.kind in ("switch", "presence"):
+        if text is not None:
+            yield Refusal(path, Reason.OUT_OF_RANGE, f"{option} takes no value.", f"Write {option} alone.")
+    elif text is None:
+        yield Refusal(path, Reason.OUT_OF_RANGE, f"{option} needs a value.", f"Write {option}=VALUE.")
+    else:
+        value = read_value(flag, text)
+        if isinstance(value, BadValue):
+            yield Refusal(path, Reason.OUT_OF_RANGE, f"{option}: {value.message}.")

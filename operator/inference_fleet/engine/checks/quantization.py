@@ -1,0 +1,94 @@
+"""Quantization of weights: known to the release, possible on the device, right for the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inference_fleet.api.conditions import Reason
+from inference_fleet.api.refusal import Advice, Refusal
+from inference_fleet.engine.case import Case, Finding
+from inference_fleet.engine.versions import QuantizationMethod
+
+_PATH = "engine.vllm.quantization.method"
+_ALLOW_DEPRECATED = "--allow-deprecated-quantization"
+# vLLM's names of the activation types; a type it would choose by itself is not judged.
+_ACTIVATION_TYPES = {"half": "float16", "float": "float32", "float16": "float16", "bfloat16": "bfloat16"}
+_ACTIVATION_TYPES |= {"float32": "float32"}
+# Several methods read the same checkpoints: the kernel differs, the files do not.
+_SAME_FILES = (
+    {"awq", "auto_awq", "awq_marlin"},
+    {"gptq", "auto_gptq", "gptq_marlin"},
+    {"modelopt", "modelopt_fp4", "modelopt_mxfp8", "modelopt_mixed"},
+    {"mxfp4", "gpt_oss_mxfp4"},
+    {"fp8", "deepseek_v4_fp8"},
+)
+
+
+def quantization(case: Case) -> Iterator[Finding]:
+    """The method against release, platform, compute capability, activation type and checkpoint."""
+    if case.engine.quantization is None:
+        return
+    name = case.engine.quantization.method
+    method = case.version.quantization.get(name)
+    if method is None:
+        yield _unknown(case, name)
+        return
+    yield from _on_device(case, method)
+    yield from _with_type(case, method)
+    yield from _for_checkpoint(case, method)
+    yield from _deprecated(case, method)
+
+
+def _unknown(case: Case, name: str) -> Refusal:
+    successor = case.version.removed_quantization.get(name)
+    way_out = f"Use {successor} instead." if successor else f"Known are {', '.join(case.version.quantization)}."
+    message = f"{name} is not a quantization method of vLLM {case.version.version}."
+    return Refusal(_PATH, Reason.UNSUPPORTED_SETTING, message, way_out)
+
+
+def _on_device(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
+    way_out = f"What works here: {', '.join(_usable(case)) or 'no quantization'}."
+    where = f"AcceleratorClass {case.accelerator_name}"
+    if case.platform in method.unsupported:
+        why = method.unsupported[case.platform]
+        message = f"{method.method} does not run on {case.platform} ({where}): {why}."
+        yield Refusal(_PATH, Reason.UNSUPPORTED_ON_ACCELERATOR, message, way_out)
+    elif case.capability is not None and case.capability < method.minimum_capability:
+        needed = f"{method.minimum_capability // 10}.{method.minimum_capability % 10}"
+        has = case.accelerator.architecture
+        message = f"{method.method} needs compute capability {needed} or newer; {where} has {has}."
+        yield Refusal(_PATH, Reason.UNSUPPORTED_ON_ACCELERATOR, message, way_out)
+
+
+def _usable(case: Case) -> Iterator[str]:
+    for method in case.version.quantization.values():
+        new_enough = case.capability is None or case.capability >= method.minimum_capability
+        if new_enough and case.platform not in method.unsupported and not method.deprecated:
+            yield method.method
+
+
+def _with_type(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
+    wanted = _ACTIVATION_TYPES.get(case.engine.dtype or "")
+    if wanted is not None and wanted not in method.activation_types:
+        types = " or ".join(method.activation_types)
+        message = f"{case.engine.dtype} does not go with quantization {method.method}, which computes in {types}."
+        yield Refusal("engine.vllm.dtype", Reason.CONFLICTING_SETTINGS, message, f"Set {method.activation_types[0]}.")
+
+
+def _for_checkpoint(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
+    own = case.shape.quantization_method if case.shape else None
+    if own is None or own == method.method or any({own, method.method} <= same for same in _SAME_FILES):
+        return
+    message = f"{method.method} is not how this checkpoint is quantized: {own}."
+    yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, "Leave quantization out: vLLM reads the checkpoint's.")
+
+
+def _deprecated(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
+    if not method.deprecated:
+        return
+    message = f"{method.method} is deprecated in vLLM {case.version.version} and goes with a next release."
+    if _ALLOW_DEPRECATED in (case.engine.extra_args or ()):
+        yield Advice(_PATH, Reason.DEPRECATED, message)
+        return
+    message += " It starts only if that is said to be known."
+    yield Refusal(_PATH, Reason.DEPRECATED, message, f"Choose another method, or add {_ALLOW_DEPRECATED} to extraArgs.")
