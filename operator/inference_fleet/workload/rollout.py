@@ -1,7 +1,8 @@
 """One step of bringing pools to where they should be: pure, and safe to repeat after a crash at any point.
 
 Going up is limited by the surge, going down by capacity: no step takes more ready replicas than serve beyond what is
-wanted. A new revision is tried beside the old one; without devices, or while it fails, the old one stays.
+wanted. A new revision is tried beside the old one; without devices, or while it fails, the old one stays and follows
+the load.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def surge_of(max_surge: int | str, *, desired: int) -> int:
 
 
 def step(pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, paused: bool) -> tuple[PoolTarget, ...]:
-    """Targets of all pools. Every variant in `desired` has one current pool, with no replicas if it does not exist yet.
+    """Targets of all pools, given oldest first. A variant in `desired` has one current pool, if only an empty one.
 
     paused: revisions stay as they are; the newest pool that has replicas is the one that scales.
 
@@ -96,17 +97,34 @@ def key(pool: PoolState | PoolTarget) -> tuple[str, str]:
 
 def _goal(pool: PoolState, pools: Sequence[PoolState], desired: Mapping[str, int], *, surge: int) -> int:
     """Where the pool is going, capacity not yet looked at."""
+    wanted = desired.get(pool.variant, 0)
+    others = [other for other in pools if other.variant == pool.variant and other is not pool]
+    if pool.standing is Standing.SUPERSEDED and pool is _proven(pools, variant=pool.variant):
+        room = wanted + surge - sum(other.replicas for other in others)
+        return max(min(wanted, pool.replicas), min(wanted, room))
     if pool.standing is not Standing.CURRENT:
         return 0
-    wanted = desired.get(pool.variant, 0)
-    others = [other for other in pools if other.variant == pool.variant and other.standing is Standing.SUPERSEDED]
-    held = sum(other.replicas for other in others)
+    held = sum(other.replicas for other in others if other.standing is Standing.SUPERSEDED)
+    # A revision that cannot start is tried with the surge, not with a fleet of pods.
+    if _stuck(pool) and _proven(pools, variant=pool.variant):
+        return min(wanted, pool.replicas, surge)
     if wanted <= pool.replicas or held == 0:
         return wanted
-    # A revision that cannot start is tried with one pod, not with a fleet of them.
-    if pool.broken:
+    if pool.broken and not pool.available:
         return pool.replicas
     return max(pool.replicas, min(wanted, wanted + surge - held))
+
+
+def _stuck(pool: PoolState) -> bool:
+    """None of its replicas serves or is on its way."""
+    return pool.standing is Standing.CURRENT and 0 < pool.replicas <= pool.broken
+
+
+def _proven(pools: Sequence[PoolState], *, variant: str) -> PoolState | None:
+    """The newest older pool that serves, while the new revision is stuck: it alone may gain replicas meanwhile."""
+    family = [pool for pool in pools if pool.variant == variant]
+    serving = [pool for pool in family if pool.standing is Standing.SUPERSEDED and pool.ready]
+    return serving[-1] if serving and any(_stuck(pool) for pool in family) else None
 
 
 def _serving(pool: PoolState) -> int:

@@ -56,6 +56,28 @@ def test_a_new_revision_that_cannot_start_leaves_the_old_alone_and_gets_no_more_
     assert counts == {"old": 4, "new": 1}
 
 
+def test_while_the_new_revision_cannot_start_the_old_one_follows_the_load() -> None:
+    stuck = pool("new", C, 1, ready=0, broken=1)
+    assert after(pool("old", S, 4), stuck, desired=8) == {"old": 8, "new": 1}
+    assert after(pool("old", S, 8, ready=5, broken=3), stuck, desired=8) == {"old": 8, "new": 1}
+    assert after(pool("old", S, 8), stuck, desired=3) == {"old": 3, "new": 1}
+
+
+def test_a_fleet_that_turns_out_not_to_start_shrinks_to_the_surge_before_the_old_revision_grows() -> None:
+    stuck = pool("new", C, 5, ready=0, broken=5)
+    assert after(pool("old", S, 4), stuck, desired=8) == {"old": 4, "new": 1}
+
+
+def test_only_the_newest_revision_that_serves_gains_replicas() -> None:
+    stuck = pool("new", C, 1, ready=0, broken=1)
+    counts = after(pool("older", S, 2), pool("old", S, 2), pool("dead", S, 1, ready=0), stuck, desired=6)
+    assert counts == {"older": 2, "old": 3, "dead": 1, "new": 1}
+
+
+def test_one_bad_pod_does_not_hold_a_revision_that_serves() -> None:
+    assert after(pool("old", S, 1), pool("new", C, 3, ready=2, broken=1), desired=5)["new"] == 5
+
+
 def test_old_pods_that_are_out_for_a_moment_stay_until_the_new_revision_has_proved_itself() -> None:
     assert after(pool("old", S, 4, ready=0), pool("new", C, 0), desired=4) == {"old": 4, "new": 1}
     assert after(pool("old", S, 4, ready=0), pool("new", C, 1), desired=4)["old"] == 0
@@ -113,7 +135,40 @@ def test_no_step_lowers_ready_capacity_below_what_is_needed(
     before = sum(state.ready for state in pools)
     ready = sum(min(state.ready, target.replicas) for state, target in zip(pools, targets, strict=True))
     assert ready >= min(before, desired)
-    assert all(target.replicas <= state.replicas for state, target in zip(pools[1:], targets[1:], strict=True))
+    stuck = pools[0].replicas and pools[0].broken == pools[0].replicas
+    for state, target in zip(pools[1:], targets[1:], strict=True):
+        if target.replicas > state.replicas:
+            assert state.standing is S
+            assert stuck
+            assert target.replicas + pools[0].replicas <= desired + surge
     grown = targets[0].replicas > pools[0].replicas
     if grown and pools[1].replicas:
         assert targets[0].replicas + pools[1].replicas <= desired + surge
+
+
+@given(
+    old=st.integers(1, 8),
+    new=st.integers(0, 8),
+    desired=st.integers(0, 8),
+    surge=st.integers(1, 3),
+    devices=st.integers(1, 9),
+)
+def test_a_revision_that_never_starts_comes_to_rest_beside_the_old_one(
+    old: int, new: int, desired: int, surge: int, devices: int
+) -> None:
+    """Old pods start while there are devices, new ones never do: no replicas come and go for ever."""
+    seen = []
+    for _ in range(12):
+        ready = min(old, devices)
+        counts = after(
+            pool("old", S, old, ready=ready, broken=old - ready),
+            pool("new", C, new, ready=0, broken=new),
+            desired=desired,
+            surge=surge,
+        )
+        old, new = counts["old"], counts["new"]
+        seen.append((old, new))
+        assert min(old, devices) >= min(ready, desired)
+    assert seen[-1] == seen[-2] == seen[-3]
+    assert new <= surge
+    assert old + new <= desired + surge
