@@ -83,6 +83,14 @@ def read_trace(path: Path) -> Trace | TraceRefusal:
         return TraceRefusal(str(path), 0, f"is no text: {error}")
 
 
+def write_trace(trace: Trace, path: Path) -> None:
+    """Write a trace so that `read_trace` reads the same requests."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((repr(r.arrival_seconds), r.input_tokens, r.output_tokens) for r in trace.requests)
+
+
 def _read(lines: Iterable[str], path: Path) -> Trace | TraceRefusal:
     reader = csv.reader(lines)
     header = next(reader, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_fleet.load.trace import Trace, TraceRefusal, TraceRequest, read_trace
+from inference_fleet.load.trace import Trace, TraceRefusal, TraceRequest, read_trace, write_trace
 
 _HEADER = "arrival_s,input_tokens,output_tokens\n"
 
@@ -71,3 +71,9 @@ def test_window_and_scale_move_time_and_nothing_else() -> None:
     assert [r.arrival_seconds for r in trace.faster(2.0).requests] == [0.0, 5.0, 10.0]
     assert trace.span_seconds == 20.0
     assert Trace("t", ()).span_seconds == 0.0
+
+
+def test_a_trace_that_was_written_reads_the_same(tmp_path: Path) -> None:
+    trace = Trace("load.csv", (TraceRequest(0.125, 10, 20), TraceRequest(3.3333333333333335, 1, 0)))
+    write_trace(trace, tmp_path / "load.csv")
+    assert read_trace(tmp_path / "load.csv") == trace
