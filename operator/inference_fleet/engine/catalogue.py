@@ -1,0 +1,29 @@
+"""Accelerator classes that are known without a cluster, for commands that run without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+_NOT_SPEC = ("name", "memorySource")
+
+
+@cache
+def built_in_accelerators() -> Mapping[str, Mapping[str, Any]]:
+    """Name -> AcceleratorClass as an object of the API. A cluster's own classes of these names may differ."""
+    file = resources.files("inference_fleet.engine").joinpath("data", "accelerators.json")
+    rows = json.loads(file.read_text(encoding="utf-8"))["classes"]
+    return MappingProxyType({row["name"]: _object(row) for row in rows})
+
+
+def _object(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        "apiVersion": "inferencefleet.io/v1alpha1",
+        "kind": "AcceleratorClass",
+        "metadata": {"name": row["name"]},
+        "spec": {key: value for key, value in row.items() if key not in _NOT_SPEC},
+    }
