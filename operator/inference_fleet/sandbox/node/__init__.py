@@ -15,19 +15,28 @@ Command line
     --engine emulated|vllm --kubernetes 1.37.1`
     * `--index` 1 to 254: the node's address is 10.244.<index>.1, its pods' 10.244.<index>.2 to .254.
     * `--state`: a folder of this node's own, made where it does not exist; its path is at most MAX_STATE_PATH long,
-      because sockets lie in it. Logs lie in it too: `kubelet.log`, `kube-proxy.log`, `node.log`.
+      because sockets lie in it. Logs lie in it too: `kubelet.log`, `kube-proxy.log`, `runtime.log`.
     * `--kubeconfig`: user `system:node:<name>` in group `system:nodes`. `--proxy-kubeconfig`: user `system:kube-proxy`.
       Both name a certificate authority file or insecure-skip-tls-verify; the node does not read them itself.
     * `--engine vllm` needs the real engine to be set up (`inference_fleet.sandbox.real_engine`).
     * `--label KEY=VALUE`, as often as wanted: labels the kubelet sets on its node besides the GPUs' own.
+    * `--longest-restart-seconds N`: the cap of the delay before a crashed container starts again (Kubernetes' own
+      is 300); tests that crash containers want 2.
 
 Life
     The file `ready` appears in the state folder once kubelet, kube-proxy, runtime and device plug-in run; that the Node
     is Ready is for the API to say. The process stays in the foreground. SIGTERM, SIGINT or its parent's death end it
-    and everything on the node, pods included. It ends by itself, with exit status 1 and the reason on standard error,
-    if the kubelet, kube-proxy or the runtime ends. `kubelet.pid` and `kube-proxy.pid` hold process ids as seen
+    and everything on the node, pods included. A kubelet or kube-proxy that ends is started again after a second, and
+    pods outlive that; the node ends by itself, with exit status 1 and the reason on standard error, if one of them does
+    not stay up or the runtime ends. `kubelet.pid`, `kube-proxy.pid` and `runtime.pid` hold process ids as seen
     inside the node; `node.pid` the id, as seen by whoever started it, of the first process inside, whose namespaces
     `nsenter --target PID --mount --net --pid` enters.
+
+What is unlike a real node
+    Images are names for commands on this machine (`images.py`). There are no control groups: no limits of processor or
+    memory, no container killed for memory, no eviction. Containers see this machine's files, read-only, and are the
+    user they ask for only by name; all of them may read one another's volumes. There is no cluster DNS and no way out
+    of the sandbox. `kubectl exec`, `attach` and `port-forward` are refused; probes and hooks that run a command work.
 """
 
 CONTROL_PLANE_ADDRESS = "10.244.0.1"

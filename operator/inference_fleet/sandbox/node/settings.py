@@ -46,7 +46,7 @@ def parse_settings(argv: Sequence[str]) -> NodeSettings:
     parser.add_argument("--gpu-product", default=_DEFAULT_PRODUCT)
     parser.add_argument("--gpu-memory-mebibytes", type=int, default=_DEFAULT_MEMORY_MEBIBYTES)
     parser.add_argument("--engine", type=EngineKind, choices=tuple(EngineKind), default=EngineKind.EMULATED)
-    parser.add_argument("--kubernetes", choices=KUBERNETES_VERSIONS, default=DEFAULT_KUBERNETES_VERSION)
+    parser.add_argument("--kubernetes", choices=tuple(KUBERNETES_VERSIONS.values()), default=DEFAULT_KUBERNETES_VERSION)
     parser.add_argument("--label", action="append", type=_label, default=[])
     parser.add_argument(
         "--longest-restart-seconds", type=int, help="cap of the delay before a crashed container's restart"
