@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from inference_fleet.sandbox import control_plane, monitoring
+from inference_fleet.sandbox import certificates, control_plane, monitoring
 from inference_fleet.sandbox.control_plane import API_PORT, Binaries, Credentials
 from inference_fleet.sandbox.daemon import Daemon, FileAppears
 from inference_fleet.sandbox.forwarders import forwarding
@@ -50,7 +50,8 @@ class Supervisor:
         try:
             binaries = self._find_binaries()  # first: what this may start is not the table's to collect
             async with self._table, api, prometheus:
-                if await self._until_leaving(lambda: self._start(binaries)):
+                port = api_listener.getsockname()[1]
+                if await self._until_leaving(lambda: self._start(binaries, api_port=port)):
                     self._say("Ready", message="ready", fraction=1.0)
                     await self._leave.wait()
         except* (StartFailed, ToolUnavailable) as failed:
@@ -77,9 +78,16 @@ class Supervisor:
         await asyncio.gather(working, return_exceptions=True)
         return False
 
-    async def _start(self, binaries: Binaries) -> None:
+    async def _start(self, binaries: Binaries, *, api_port: int) -> None:
         folder, settings = self._folder, self._settings
         credentials = control_plane.make_credentials(folder)
+        certificates.write_kubeconfig(
+            folder.kubeconfig,
+            server=f"https://127.0.0.1:{api_port}",
+            authority=credentials.authority.file,
+            pair=credentials.admin,
+            cluster=settings.name,
+        )
         (folder.path / "audit-policy.yaml").write_text(control_plane.AUDIT_POLICY)
         config = folder.path / "prometheus.yml"
         content = monitoring.prometheus_config(
