@@ -1,0 +1,62 @@
+"""Reading manifests for the commands that need no cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inference_fleet.api.names import GROUP
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What a stream of manifests has of our two kinds, in its order. Other kinds are left aside."""
+
+    deployments: tuple[Document, ...]
+    accelerator_classes: Mapping[str, Document]
+
+
+def read_documents(file: str) -> Documents:
+    """Read a YAML or JSON file, or standard input for `-`. Raises ClickException, with the file's name."""
+    import yaml
+
+    name = "standard input" if file == "-" else file
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        documents = list(_flat(yaml.safe_load_all(text)))
+    except FileNotFoundError as error:
+        raise click.UsageError(f"{name}: there is no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{name}: cannot be read: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise click.ClickException(f"{name}{where}: {problem}") from error
+    ours = [each for each in documents if str(each.get("apiVersion", "")).partition("/")[0] == GROUP]
+    deployments = tuple(each for each in ours if each.get("kind") == "InferenceDeployment")
+    classes = {_name(each): each for each in ours if each.get("kind") == "AcceleratorClass"}
+    return Documents(deployments=deployments, accelerator_classes=classes)
+
+
+def _flat(documents: Iterable[Any]) -> Iterator[Document]:
+    for document in documents:
+        if not isinstance(document, Mapping):
+            continue
+        items = document.get("items")
+        if str(document.get("kind", "")).endswith("List") and isinstance(items, Sequence):
+            yield from _flat(items)
+        else:
+            yield document
+
+
+def _name(document: Document) -> str:
+    metadata = document.get("metadata")
+    return str(metadata.get("name", "")) if isinstance(metadata, Mapping) else ""

@@ -1,0 +1,201 @@
+"""`plan`: the verdict as text and as inference-fleet/plan/v1, with the exit status that goes with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, run
+
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "inferencefleet.io/v1alpha1",
+    "kind": "InferenceDeployment",
+    "metadata": {"name": "llama-8b", "namespace": "chat"},
+    "spec": {
+        "model": {"huggingFace": {"repository": "org/model"}},
+        "engine": {"vllm": {"version": "0.33.0", "maxModelLen": 8192}},
+        "variants": [{"name": "h100", "acceleratorClassName": "nvidia-h100-80gb"}],
+        "scaling": {"minReplicas": 2, "maxReplicas": 5},
+    },
+}
+MEMORY_KEYS = {
+    "verdict", "deviceBytes", "budgetBytes", "weightsBytes", "kvCacheBytes", "activationBytes", "cudaGraphBytes",
+    "loraBytes", "draftModelBytes", "kvBytesPerToken", "kvCacheTokens", "concurrencyAtMaxModelLen",
+    "largestMaxModelLen", "cheapestFix",
+}  # fmt: skip
+
+
+def priced(name: str, price: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "inferencefleet.io/v1alpha1",
+        "kind": "AcceleratorClass",
+        "metadata": {"name": name},
+        "spec": {
+            "platform": "CUDA",
+            "architecture": "9.0",
+            "deviceMemory": "81079Mi",
+            "devicesPerNode": 8,
+            "devices": {"extendedResource": "nvidia.com/gpu"},
+            "cost": {"perDeviceHour": price, "currency": "USD"},
+            **spec,
+        },
+    }
+
+
+def deployment(**spec: Any) -> dict[str, Any]:
+    return {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], **spec}}
+
+
+def written(folder: Path, *documents: Any, name: str = "file.yaml") -> str:
+    path = folder / name
+    path.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+    return str(path)
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    status = run(["plan", "-o", "json", *arguments])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return status, found
+
+
+def test_a_good_spec_is_accepted_with_every_key_of_the_schema(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, found = report(capsys, "-f", written(tmp_path, DEPLOYMENT))
+
+    assert status == EXIT_OK
+    assert found["schemaVersion"] == "inference-fleet/plan/v1"
+    (result,) = found["results"]
+    assert set(result) == {"namespace", "name", "accepted", "refusals", "warnings", "variants", "cost"}
+    assert (result["namespace"], result["name"], result["accepted"]) == ("chat", "llama-8b", True)
+    (variant,) = result["variants"]
+    assert set(variant) == {
+        "name", "acceleratorClassName", "engineVersion", "image", "command", "devicesPerReplica", "shapeSource",
+        "effective", "memory", "estimate", "costPerHour", "currency",
+    }  # fmt: skip
+    assert variant["command"][:3] == ["vllm", "serve", "org/model"]
+    assert variant["effective"]["maxModelLen"] == 8192
+    assert set(variant["memory"]) == MEMORY_KEYS
+    assert result["cost"] == {"minPerHour": None, "maxPerHour": None, "currency": None}
+
+
+def test_a_refused_spec_ends_with_its_own_status_and_the_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = deployment(engine={"vllm": {"version": "0.33.0", "quantization": {"method": "gguf"}}})
+    status, found = report(capsys, "-f", written(tmp_path, wrong))
+
+    assert status == EXIT_REFUSED
+    (result,) = found["results"]
+    assert not result["accepted"]
+    (refusal,) = result["refusals"]
+    assert refusal["path"] == "spec.engine.vllm.quantization.method"
+    assert refusal["variant"] == "h100"
+    assert "compressed-tensors" in refusal["suggestion"]
+    assert result["variants"][0]["memory"] is None
+
+
+def test_one_bad_variant_leaves_its_sibling_but_not_the_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variants = [
+        {"name": "h100", "acceleratorClassName": "nvidia-h100-80gb"},
+        {"name": "none", "acceleratorClassName": "nvidia-nothing"},
+    ]
+    status, found = report(capsys, "-f", written(tmp_path, deployment(variants=variants)))
+
+    assert status == EXIT_REFUSED
+    assert found["results"][0]["accepted"]
+    assert found["results"][0]["refusals"][0]["path"] == "spec.variants[1].acceleratorClassName"
+
+
+def test_cost_runs_from_the_fewest_cheapest_to_the_most_expensive_within_the_variants_limits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variants = [
+        {"name": "cheap", "acceleratorClassName": "cheap"},
+        {"name": "dear", "acceleratorClassName": "dear", "maxReplicas": 1},
+    ]
+    file = written(tmp_path, deployment(variants=variants), priced("cheap", "1.00"))
+    classes = written(tmp_path, priced("dear", "2.50"), name="classes.yaml")
+    _, found = report(capsys, "-f", file, "--accelerators", classes)
+
+    assert [variant["costPerHour"] for variant in found["results"][0]["variants"]] == [1.0, 2.5]
+    assert found["results"][0]["cost"] == {"minPerHour": 2.0, "maxPerHour": 2.5 + 4 * 1.0, "currency": "USD"}
+
+
+def test_a_class_of_the_cluster_wins_over_a_built_in_one_and_its_namespaces_are_not_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = priced("nvidia-h100-80gb", "3.00", namespaceSelector={"matchLabels": {"team": "x"}})
+    listed = {"apiVersion": "v1", "kind": "List", "items": [own]}
+    status, found = report(
+        capsys, "-f", written(tmp_path, DEPLOYMENT), "--accelerators", written(tmp_path, listed, name="classes.yaml")
+    )
+
+    assert status == EXIT_OK
+    assert found["results"][0]["variants"][0]["costPerHour"] == 3.0
+
+
+def test_the_table_shows_verdict_limits_and_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = deployment(engine={"vllm": {"version": "0.33.0", "trustRemoteCode": True}})
+    status = run(["plan", "-f", written(tmp_path, DEPLOYMENT, other)])
+    text = capsys.readouterr().out
+
+    assert status == EXIT_REFUSED
+    assert "accepted" in text
+    assert "8192 tokens a sequence" in text
+    assert "refused, 1 refusal, 1 warning" in text
+    assert "spec.engine.vllm.trustRemoteCode" in text
+    assert "--full" in text
+
+
+def test_the_whole_command_is_shown_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["plan", "--full", "-f", written(tmp_path, DEPLOYMENT)])
+
+    assert "--gpu-memory-utilization=0.92" in capsys.readouterr().out
+
+
+def test_standard_input_is_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump(DEPLOYMENT)))
+
+    assert run(["plan", "-f", "-"]) == EXIT_OK
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ("a: [", EXIT_FAILED, "line 1"),
+        ("kind: ConfigMap", EXIT_FAILED, "holds no InferenceDeployment"),
+        ("", EXIT_FAILED, "holds no InferenceDeployment"),
+    ],
+)
+def test_a_file_that_holds_nothing_to_check_is_an_error_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, status: int, words: str
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    assert run(["plan", "-f", str(file)]) == status
+    assert words in capsys.readouterr().err
+
+
+def test_a_missing_file_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "-f", str(tmp_path / "nothing.yaml")]) == EXIT_USAGE
+    assert "there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("broken", [{"metadata": {}}, {"metadata": None}, {"spec": None}])
+def test_an_object_without_name_or_spec_is_refused_not_crashed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: dict[str, Any]
+) -> None:
+    status, found = report(capsys, "-f", written(tmp_path, {**DEPLOYMENT, **broken}))
+
+    assert status == EXIT_REFUSED
+    assert not found["results"][0]["accepted"]
