@@ -152,6 +152,15 @@ class Sandbox:
                 raise SandboxError(f"sandbox {self.settings.name} did not start: {reason}")
             time.sleep(_POLL_SECONDS)
 
+    def wait_until_ended(self) -> None:
+        """Until it ends by itself or is taken down elsewhere."""
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(self.outside.pid)
+            try:
+                select.select((pidfd,), (), ())
+            finally:
+                os.close(pidfd)
+
     def stop(self) -> None:
         """End it and everything in it, and remove its state but for the logs."""
         if self.running:
