@@ -17,6 +17,7 @@ from inference_fleet.adapters.clock import SystemClock
 from inference_fleet.adapters.kubernetes import connect
 from inference_fleet.adapters.ports import Resource
 from inference_fleet.adapters.prometheus import PrometheusSignals
+from inference_fleet.api.names import FIELD_MANAGER
 from inference_fleet.controller.fleet_metrics import fleet_metrics
 from inference_fleet.controller.health import serving
 from inference_fleet.controller.loop import OWN_KINDS, Loop, LoopSettings
@@ -77,6 +78,8 @@ async def _under_kopf(loop: Loop, settings: Settings) -> None:
         registry=registry,
         settings=_kopf_settings(),
         standalone=True,
+        # kopf would look up the user's name, and a pod's numeric user has none.
+        identity=FIELD_MANAGER,  # type: ignore[arg-type] - a NewType that kopf does not export
         stop_flag=stop,
         **({"namespaces": namespaces} if namespaces else {"clusterwide": True}),
     )
