@@ -27,8 +27,9 @@ def engine_arguments(intent: VariantIntent, *, limits: EffectiveLimits) -> tuple
     """The arguments after `vllm serve`, `--flag=value` each; negatives as --no-enable-x, which every version takes."""
     engine = intent.engine
     arguments = [
-        # In front of all flags: --model is deprecated with `vllm serve`, and a list flag would swallow a later word.
-        model_path(intent.model, mount=WEIGHTS_MOUNT),
+        # Not the positional word: images that start the server's module instead of `vllm serve` ignore that one and
+        # would serve vLLM's default model. Both take --model.
+        f"--model={model_path(intent.model, mount=WEIGHTS_MOUNT)}",
         *_revision(intent.model),
         "--served-model-name",
         *intent.served_model_names,

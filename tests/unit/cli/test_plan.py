@@ -77,7 +77,7 @@ def test_a_good_spec_is_accepted_with_every_key_of_the_schema(
         "name", "acceleratorClassName", "engineVersion", "image", "command", "devicesPerReplica", "shapeSource",
         "effective", "memory", "estimate", "costPerHour", "currency",
     }  # fmt: skip
-    assert variant["command"][:3] == ["vllm", "serve", "org/model"]
+    assert variant["command"][:3] == ["vllm", "serve", "--model=org/model"]
     assert variant["effective"]["maxModelLen"] == 8192
     assert set(variant["memory"]) == MEMORY_KEYS
     assert result["cost"] == {"minPerHour": None, "maxPerHour": None, "currency": None}

@@ -58,7 +58,7 @@ EVERYTHING: dict[str, Any] = {
 }
 # What the argument list says of them, by vLLM's own names.
 EXPECTED = {
-    "model_tag": "org/model",
+    "model": "org/model",
     "revision": "0e9e39f2",
     "served_model_name": ["chat", "chat-large"],
     "host": "0.0.0.0",
@@ -203,10 +203,10 @@ def test_the_default_sequences_give_way_to_fewer_tokens() -> None:
         ({"s3": {"uri": "s3://bucket/model"}}, "s3://bucket/model"),
     ],
 )
-def test_the_model_stands_first_wherever_it_comes_from(model: dict[str, Any], path: str) -> None:
+def test_the_model_is_named_as_both_entry_points_take_it(model: dict[str, Any], path: str) -> None:
     found = arguments(model=model)
 
-    assert found[0] == path
+    assert found[0] == f"--model={path}"
     assert ("--load-format=runai_streamer" in found) == ("s3" in model)
 
 
