@@ -225,6 +225,7 @@ def test_what_is_not_said_is_not_passed() -> None:
     flags = {word.partition("=")[0] for word in arguments() if word.startswith("--")}
 
     assert flags == {
+        "--model",
         "--served-model-name",
         "--host",
         "--port",
