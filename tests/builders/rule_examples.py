@@ -92,6 +92,10 @@ def _depths(*ranges: tuple[int, int]) -> dict[str, Any]:
     return _speculative(method="ngram", numSpeculativeTokensPerBatchSize=depths)
 
 
+def _keys(first: int, last: int) -> dict[str, str]:
+    return {f"key-{index}": "x" for index in range(first, last)}
+
+
 _LABEL_KEY = "keys have at most 253 characters and the form of a label's"
 _LABELS = {"matchLabels": {"app": "gateway"}}
 
@@ -283,6 +287,15 @@ DEPLOYMENT_RULES = (
         _variants({"minReplicas": 2}, {"minReplicas": 2}, scaling={"maxReplicas": 4}),
         _variants({"minReplicas": 2}, {"minReplicas": 3}, scaling={"maxReplicas": 4}),
         "spec.scaling.maxReplicas",
+    ),
+    *(
+        RuleExample(
+            f"pod.{part} and a variant's have more than 16 keys together",
+            _variants({"pod": {part: _keys(4, 16)}}, pod={part: _keys(0, 15)}),
+            _variants({"pod": {part: _keys(4, 17)}}, pod={part: _keys(0, 15)}),
+            "spec.variants",
+        )
+        for part in ("labels", "annotations")
     ),
 )
 

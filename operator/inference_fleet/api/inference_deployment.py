@@ -11,7 +11,7 @@ from inference_fleet.api.checkpoint import Checkpoint
 from inference_fleet.api.model_base import ApiModel
 from inference_fleet.api.names import MAXIMUM_VARIANT_NAME_LENGTH
 from inference_fleet.api.objective import Objective, ShortName
-from inference_fleet.api.pod_settings import LABEL_VALUE_PATTERN, MetadataKey, PodSettings
+from inference_fleet.api.pod_settings import LABEL_VALUE_PATTERN, MAXIMUM_METADATA, MetadataKey, PodSettings
 from inference_fleet.api.schema_rules import ATOMIC_LIST, Rule, cel, list_map, obey, unique_by
 from inference_fleet.api.vllm_engine import Engine, EngineOverride
 
@@ -216,6 +216,23 @@ class Routing(ApiModel):
     network_policy: NetworkPolicySettings | None = Field(None, description="Restrict who may talk to the engines.")
 
 
+def _merged_map(part: str) -> Rule:
+    """A map of the pods is merged key by key, so both together have to keep its bound."""
+
+    def holds(spec: Any) -> bool:
+        common = set(getattr(spec.pod, part, None) or ())
+        own = (set(getattr(variant.pod, part, None) or ()) for variant in spec.variants)
+        return all(len(common | keys) <= MAXIMUM_METADATA for keys in own)
+
+    return Rule(
+        f"!has(self.pod) || !has(self.pod.{part}) || self.variants.all(v, !has(v.pod) || !has(v.pod.{part}) ||"
+        f" self.pod.{part}.size() + v.pod.{part}.filter(k, !(k in self.pod.{part})).size() <= {MAXIMUM_METADATA})",
+        f"pod.{part} and a variant's have more than {MAXIMUM_METADATA} keys together",
+        holds,
+        field="variants",
+    )
+
+
 def _method(spec: Any, part: str) -> str | None:
     settings = getattr(spec.engine.vllm, part, None) if spec.engine.vllm else None
     return settings.method if settings else None
@@ -273,6 +290,8 @@ _SPEC_RULES = (
         ),
         field="scaling.maxReplicas",
     ),
+    _merged_map("labels"),
+    _merged_map("annotations"),
 )
 
 

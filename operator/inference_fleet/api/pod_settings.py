@@ -25,6 +25,8 @@ MetadataKey = Annotated[
         pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
     ),
 ]
+# Labels or annotations of a pod that a user may set.
+MAXIMUM_METADATA = 16
 _FOREIGN_BEGINNINGS = ("inferencefleet.io/", "argocd.argoproj.io/")
 _FOREIGN_PARTS = ("kubernetes.io/", "toolkit.fluxcd.io/")
 _UNRESERVED = Rule(
@@ -147,7 +149,9 @@ class PodSettings(ApiModel):
     )
     annotations: (
         Annotated[
-            dict[MetadataKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16), AfterValidator(_unreserved)
+            dict[MetadataKey, Annotated[str, Field(max_length=1024)]],
+            Field(max_length=MAXIMUM_METADATA),
+            AfterValidator(_unreserved),
         ]
         | None
     ) = Field(

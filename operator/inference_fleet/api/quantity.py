@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 # apimachinery's resource.Quantity: a decimal number with a binary, decimal or exponent suffix.
@@ -25,6 +25,8 @@ _SUFFIXES: Final = {
     "Pi": Decimal(2) ** 50,
     "Ei": Decimal(2) ** 60,
 }
+# 24 digits of the number times 19 of 2^60: no product is rounded.
+_EXACT: Final = Context(prec=64)
 
 
 def parse_quantity(text: str) -> Decimal:
@@ -32,10 +34,10 @@ def parse_quantity(text: str) -> Decimal:
 
     Raises ValueError if the text is no quantity.
     """
-    match = re.match(PATTERN, text)
+    match = re.fullmatch(PATTERN, text, re.ASCII)
     if match is None:
         raise ValueError(f"{text!r} is not a quantity such as 48Gi, 500m or 8")
     number, suffix = match.group(1), match.group(3) or ""
     if suffix and suffix[0] in "eE" and suffix not in _SUFFIXES:
-        return Decimal(number) * Decimal(10) ** int(suffix[1:])
-    return Decimal(number) * _SUFFIXES[suffix]
+        return _EXACT.scaleb(Decimal(number), int(suffix[1:]))
+    return _EXACT.multiply(Decimal(number), _SUFFIXES[suffix])
