@@ -76,13 +76,23 @@ def test_the_operators_image_runs_the_operator(image: str) -> None:
     assert named == Program(("/py", "-m", "inference_fleet", "run", "--namespace", "a"))
 
 
-@pytest.mark.parametrize("command", [("vllm", "serve"), ("python3", "-m", "vllm.entrypoints.openai.api_server")])
-def test_a_real_engine_serves_its_own_model_with_the_pods_arguments(command: tuple[str, ...]) -> None:
-    arguments = ("any/model",) if command[0] == "vllm" else ()
-    program = REAL.program("vllm/vllm-openai:v0.32.0", command=command, args=(*arguments, "--max-num-seqs", "4"))
+@pytest.mark.parametrize(
+    ("command", "args", "served"),
+    [
+        (("vllm", "serve"), ("a/b", "--max-num-seqs", "4"), ("--max-num-seqs", "4", "--served-model-name", "a/b")),
+        (("vllm", "serve"), ("a/b", "--served-model-name", "c"), ("--served-model-name", "c")),
+        ((), ("--model=a/b", "--revision", "f00"), ("--served-model-name", "a/b")),
+        (("python3", "-m", "vllm.x"), ("--port", "1", "--model", "a/b"), ("--port", "1", "--served-model-name", "a/b")),
+        (("vllm", "serve"), ("--port=1",), ("--port=1",)),
+    ],
+)
+def test_a_real_engine_serves_its_own_model_under_the_pods_name(
+    command: tuple[str, ...], args: tuple[str, ...], served: tuple[str, ...]
+) -> None:
+    program = REAL.program("vllm/vllm-openai:v0.32.0", command=command, args=args)
     assert isinstance(program, Program)
     assert program.argv[0] == "/vllm/python"
-    assert program.argv[3:] == ("/tiny", "--max-num-seqs", "4")
+    assert program.argv[3:] == ("--model", "/tiny", *served)
     assert program.environment == ENVIRONMENT
 
 

@@ -16,6 +16,8 @@ from inference_fleet.sandbox.real_engine import ENVIRONMENT, RealEngine
 # What a default engine image is called with any registry's host before it; the tag names vLLM's version.
 _ENGINE_REPOSITORIES = ("vllm/vllm-openai", "vllm/vllm-openai-rocm", "vllm/vllm-openai-cpu", "vllm/vllm-tpu")
 _OPERATOR_REPOSITORY = "inference-fleet/operator"
+# What else says which files are the model's.
+_MODEL_OPTIONS = ("--model", "--revision", "--tokenizer", "--tokenizer-revision", "--code-revision", "--hf-config-path")
 # As the Dockerfile says.
 _OPERATOR_USER = 65532
 _PACKAGES = Path(inference_fleet.__file__).parents[1]
@@ -125,9 +127,20 @@ def _serve_arguments(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_model(arguments: Sequence[str], *, model: str) -> tuple[str, ...]:
-    """The arguments with the one model this machine has in the place of the one they name."""
-    named = bool(arguments) and not arguments[0].startswith("-")
-    return (model, *(arguments[1:] if named else arguments))
+    """The arguments with the one model this machine has in the place of the one they name, under that one's name."""
+    words, rest = list(arguments), []
+    named = words.pop(0) if words and not words[0].startswith("-") else ""
+    while words:
+        option, equals, value = words.pop(0).partition("=")
+        if option not in _MODEL_OPTIONS:
+            rest.append(f"{option}{equals}{value}")
+            continue
+        if not equals and words:
+            value = words.pop(0)
+        named = value if option == "--model" else named
+    if named and not any(word.startswith("--served-model-name") for word in rest):
+        rest += ["--served-model-name", named]
+    return ("--model", model, *rest)
 
 
 def _refused(program: str, *, allowed: Sequence[str]) -> NotRunnable:
