@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import random
 import socket
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 
@@ -55,7 +57,10 @@ async def _under_kopf(loop: Loop, settings: Settings) -> None:
     @kopf.on.login(registry=registry)
     async def login(**words: Any) -> kopf.ConnectionInfo | None:
         account = None if settings.kubeconfig else kopf.login_with_service_account(**words)
-        return account or kopf.login_with_kubeconfig(**words)
+        if account is None:
+            return kopf.login_with_kubeconfig(**words)
+        # kopf asks for kubernetes.default.svc, which needs the cluster's name service; the address is always there.
+        return dataclasses.replace(account, server=_api_server(os.environ) or account.server)
 
     @kopf.on.startup(registry=registry)
     async def begin(**_: Any) -> None:
@@ -79,13 +84,21 @@ async def _under_kopf(loop: Loop, settings: Settings) -> None:
         settings=_kopf_settings(),
         standalone=True,
         # kopf would look up the user's name, and a pod's numeric user has none.
-        identity=FIELD_MANAGER,  # type: ignore[arg-type] - a NewType that kopf does not export
+        identity=cast(Any, FIELD_MANAGER),
         stop_flag=stop,
         **({"namespaces": namespaces} if namespaces else {"clusterwide": True}),
     )
     for task in work:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+def _api_server(environment: Mapping[str, str]) -> str | None:
+    """The API server's URL as every pod is given it; None outside of a cluster."""
+    host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host:
+        return None
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def _bring(registry: kopf.OperatorRegistry, loop: Loop, resource: Resource) -> None:
