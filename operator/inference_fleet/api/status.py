@@ -68,6 +68,9 @@ class ScalingStatus(ApiModel):
     mode: Word | None = Field(None, description="Automatic, Manual or External.")
     desired_replicas: Count | None = Field(None, description="Replicas wanted.")
     recommended_replicas: Count | None = Field(None, description="Replicas the scaler would want, whatever the mode.")
+    proven_replicas: Count | None = Field(
+        None, description="Replicas that have served at once since so many are wanted: fewer are a loss."
+    )
     last_scale_up_time: Time | None = Field(None, description="When replicas were last added.")
     last_scale_down_time: Time | None = Field(None, description="When replicas were last taken away.")
     scale_down_allowed_after: Time | None = Field(None, description="Before this time no replica is taken away.")

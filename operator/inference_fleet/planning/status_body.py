@@ -85,6 +85,7 @@ def status_body(
             now=timestamp(now),
             time_text=timestamp,
         )
+        body["scaling"]["provenReplicas"] = facts.needed
     if force is not None:
         body["variants"] = [_variant(variant, pools, outcome) for variant in force.variants]
         body["cost"] = _cost(force, pools)
@@ -136,7 +137,7 @@ def _facts(
     ready = sum(pool.ready for pool in pools)
     recorded = (former.get("scaling") or {}).get("desiredReplicas")
     desired = outcome.wish.total if outcome.wish else int(recorded or 0)
-    needed = _needed(former, outcome.wish, desired)
+    needed = _proven(former, desired=desired, ready=ready)
     completed = (former.get("rollout") or {}).get("completedRevision")
     accepted_name = outcome.record.name if outcome.record else None
     done = accepted_name is not None and completed == accepted_name and not superseded
@@ -180,15 +181,10 @@ def _facts(
     )
 
 
-def _needed(former: Mapping[str, Any], wish: Decision | None, desired: int) -> int:
-    """Replicas that must serve: while a raise is under way those from before it."""
-    last = (former.get("scaling") or {}).get("lastDecision") or {}
-    counts = [desired]
-    if isinstance(last.get("to"), int) and last["to"] < desired:
-        counts.append(last["to"])
-    if last.get("to") == desired and isinstance(last.get("from"), int) and last["from"] > 0:
-        counts.append(last["from"])
-    return min(counts) if wish else desired
+def _proven(former: Mapping[str, Any], *, desired: int, ready: int) -> int:
+    """Replicas that have served at once: while a raise is under way what served before it is what must serve."""
+    recorded = (former.get("scaling") or {}).get("provenReplicas")
+    return min(desired, max(recorded if isinstance(recorded, int) else 0, ready))
 
 
 def _lacking(pools: Sequence[Pool]) -> tuple[str | None, Reason]:

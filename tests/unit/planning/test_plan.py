@@ -498,3 +498,29 @@ def test_a_schedule_that_cannot_be_read_is_refused_by_its_path() -> None:
     world.settle()
     assert world.holds("Accepted") == ("False", "InvalidSpec")
     assert "spec.scaling.schedules[0].timeZone" in world.condition("Accepted")["message"]  # type: ignore[index]
+
+
+def test_a_raise_in_several_decisions_takes_nothing_from_readiness() -> None:
+    world = World()
+    world.decide(2)
+    world.settle()
+    serving = {pod["metadata"]["name"] for pod in world.of("Pod")}
+    world.becomes_ready = lambda pod: pod["metadata"]["name"] in serving
+    for count in (3, 5, 6):
+        world.decide(count)
+        world.settle()
+        assert world.holds("Ready") == ("True", "Serving")
+
+
+def test_losing_a_replica_that_served_is_not_available_until_it_is_back() -> None:
+    world = World()
+    world.decide(3)
+    world.settle()
+    lost = world.of("Pod")[0]["metadata"]["name"]
+    world.becomes_ready = lambda pod: pod["metadata"]["name"] != lost
+    world.settle()
+    assert world.holds("Available") == ("False", "NotEnoughReplicas")
+    assert world.holds("Ready") == ("False", "NotEnoughReplicas")
+    world.becomes_ready = lambda pod: True
+    world.settle()
+    assert world.holds("Available") == ("True", "Serving")
