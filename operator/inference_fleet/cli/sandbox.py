@@ -31,7 +31,8 @@ _kubernetes_option = click.option(
     "--kubernetes",
     default=DEFAULT_KUBERNETES_VERSION,
     show_default=True,
-    type=click.Choice(KUBERNETES_VERSIONS),
+    type=click.Choice((*KUBERNETES_VERSIONS, *KUBERNETES_VERSIONS.values())),
+    callback=lambda _context, _parameter, version: KUBERNETES_VERSIONS.get(version, version),
     help="Version of Kubernetes.",
 )
 

@@ -169,6 +169,7 @@ class Sandbox:
                 closing.callback(os.close, pidfd)
                 init = namespaces.first_inside(self.outside.pid)
                 _end(pidfd, init=init)
+        _keep_node_logs(self.folder)
         _clear(self.folder)
 
     def _first_inside(self) -> int:
@@ -201,7 +202,9 @@ def _launch(settings: Settings, *, progress: Progress, lifeline: int | None) -> 
         tool_path(tool, kubernetes_version=settings.kubernetes_version, progress=progress)
     with _alone(folder):
         if find(settings.name) is not None:
-            raise SandboxError(f"sandbox {settings.name} is already up (inference-fleet sandbox down --name ...)")
+            raise SandboxError(
+                f"sandbox {settings.name} is already up (inference-fleet sandbox down --name {settings.name})"
+            )
         _clear(folder)
         shutil.rmtree(folder.logs, ignore_errors=True)
         folder.logs.mkdir(parents=True)
@@ -265,6 +268,12 @@ def _end(pidfd: int, *, init: int | None) -> None:
 
 def _ended(pidfd: int, *, seconds: float = _END_SECONDS) -> bool:
     return bool(select.select((pidfd,), (), (), seconds)[0])
+
+
+def _keep_node_logs(folder: StateFolder) -> None:
+    for log in folder.path.glob("node-*/*.log"):
+        with contextlib.suppress(OSError):
+            log.replace(folder.logs / f"{log.parent.name}-{log.name}")
 
 
 def _clear(folder: StateFolder) -> None:

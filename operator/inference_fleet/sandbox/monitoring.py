@@ -44,7 +44,7 @@ def prometheus_config(*, scrape_interval_seconds: float, authority: Path, client
     }
     engines = {
         "job_name": "inference-engines",
-        "kubernetes_sd_configs": [discovery],
+        "kubernetes_sd_configs": [dict(discovery)],
         "relabel_configs": [
             _keep([f"__meta_kubernetes_pod_labelpresent_{_meta(LABEL_DEPLOYMENT)}"], regex="true"),
             _keep(["__meta_kubernetes_pod_container_name"], regex=ENGINE_CONTAINER),
@@ -57,7 +57,7 @@ def prometheus_config(*, scrape_interval_seconds: float, authority: Path, client
         "job_name": "inference-fleet",
         # Its own series speak of other pods' namespaces: these labels stay as the operator gives them.
         "honor_labels": True,
-        "kubernetes_sd_configs": [discovery],
+        "kubernetes_sd_configs": [dict(discovery)],
         "relabel_configs": [
             _keep([f"__meta_kubernetes_pod_label_{_meta('app.kubernetes.io/name')}"], regex=MANAGED_BY),
             _keep(["__meta_kubernetes_pod_container_name"], regex=_OPERATOR_CONTAINER),

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from inference_fleet.sandbox.control_plane import API_SERVER, Credentials
+from inference_fleet.sandbox.node import GPU_RESOURCE
 from inference_fleet.sandbox.process_table import START_SECONDS, StartFailed, api_session
 
 _POLL_SECONDS = 0.1
@@ -16,8 +17,8 @@ _POLL_SECONDS = 0.1
 _DEFAULT_SERVICE_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 
 
-async def wait_for_nodes(nodes: Sequence[str], *, credentials: Credentials) -> None:
-    """Until each node is Ready and pods are let in. Raises StartFailed with the names of those that are not."""
+async def wait_for_nodes(nodes: Sequence[str], *, gpus: int, credentials: Credentials) -> None:
+    """Until each node is Ready with that many GPUs and pods are let in. Raises StartFailed, naming those that are not."""
     waiting = set(nodes)
     missing = True
     session = api_session(authority=credentials.authority.file, client=credentials.admin_pair)
@@ -26,19 +27,20 @@ async def wait_for_nodes(nodes: Sequence[str], *, credentials: Credentials) -> N
             while missing or waiting:
                 missing = missing and await _get(session, _DEFAULT_SERVICE_ACCOUNT) is None
                 listed = await _get(session, "/api/v1/nodes") if waiting else None
-                waiting -= ready_nodes(listed or {})
+                waiting -= ready_nodes(listed or {}, gpus=gpus)
                 await asyncio.sleep(_POLL_SECONDS if missing or waiting else 0)
     except TimeoutError as error:
         late = ", ".join(sorted(waiting)) or "the namespace's default service account"
         raise StartFailed(f"not ready after {START_SECONDS:.0f} s: {late}") from error
 
 
-def ready_nodes(listed: dict[str, Any]) -> set[str]:
-    """The names of the nodes of a NodeList whose condition Ready is True."""
+def ready_nodes(listed: dict[str, Any], *, gpus: int) -> set[str]:
+    """The names of the nodes of a NodeList whose condition Ready is True and that offer so many GPUs."""
     return {
         node["metadata"]["name"]
         for node in listed.get("items", ())
-        if any(
+        if int(node.get("status", {}).get("allocatable", {}).get(GPU_RESOURCE, "0")) == gpus
+        and any(
             condition["type"] == "Ready" and condition["status"] == "True"
             for condition in node.get("status", {}).get("conditions", ())
         )

@@ -113,7 +113,7 @@ class Supervisor:
             for daemon in daemons:
                 together.create_task(self._table.start(daemon))
         self._say("Starting", message="waiting for the nodes to be Ready", fraction=0.9)
-        await wait_for_nodes(self._state.nodes, credentials=credentials)
+        await wait_for_nodes(self._state.nodes, gpus=settings.gpus_per_node, credentials=credentials)
 
     def _node(self, index: int, credentials: Credentials) -> Daemon:
         settings, name = self._settings, f"node-{index}"
