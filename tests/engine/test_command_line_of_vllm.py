@@ -1,0 +1,115 @@
+"""The operator's picture of vLLM's command line, held against the parser of the installed vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from builders.intents import make_accelerator, make_intent
+from inference_fleet.cli.engine_description import ProbeFailure, difference, probe
+from inference_fleet.engine.check import check_variant
+from inference_fleet.engine.command_line import ParsedCommandLine, parse_command_line
+from inference_fleet.sandbox.real_engine import RealEngine, find_real_engine
+
+VERSION = "0.32.0"
+SPECS: dict[str, dict[str, Any]] = {
+    "nothing said": {},
+    "everything said": {
+        "dtype": "bfloat16",
+        "maxModelLen": 8192,
+        "quantization": {"method": "fp8_per_tensor"},
+        "kvCache": {
+            "kvCacheDtype": "fp8",
+            "gpuMemoryUtilizationPercent": 90,
+            "enablePrefixCaching": False,
+            "blockSize": 32,
+        },
+        "batching": {
+            "maxNumSeqs": 256,
+            "maxNumActiveSeqs": 128,
+            "maxNumBatchedTokens": 8192,
+            "enableChunkedPrefill": True,
+            "longPrefillTokenThreshold": 4096,
+            "maxNumQueuedReqs": 512,
+            "maxNumQueuedTokens": 500000,
+            "schedulingPolicy": "priority",
+            "asyncScheduling": False,
+        },
+        "speculative": {"method": "ngram", "numSpeculativeTokens": 4, "promptLookupMax": 4},
+        "parallelism": {
+            "tensorParallelSize": 2,
+            "pipelineParallelSize": 2,
+            "dataParallelSize": 2,
+            "enableExpertParallel": True,
+        },
+        "enforceEager": True,
+        "optimizationLevel": 1,
+        "extraArgs": ["--seed=7", "--no-enable-log-requests", "--compilation-config.mode=3", "--stream-interval=2"],
+    },
+}
+# Beyond what the operator writes: both parsers must take these, or both refuse them.
+OTHERS = [
+    ["m", "--max-num-se=3"],
+    ["m", "--max_num_seqs=3"],
+    ["m", "-tp", "2"],
+    ["m", "another"],
+    ["--api-key", "a", "b"],
+    ["--no-enforce-eager=1"],
+    ["--max-num-seqs=x"],
+    ["--max-model-len=8k"],
+    ["--max-model-len=auto"],
+    ["--dtype=int8"],
+    ["--kv-cache-dtype=int2"],
+    ["--swap-space=4"],
+    ["--disable-chunked-prefill"],
+    ["--speculative-config={"],
+    ["--max-lora-rank=7"],
+    ["--max-num=3"],
+    ["-O3"],
+]
+
+
+def arguments(vllm: dict[str, Any]) -> list[str]:
+    intent = make_intent(engine={"vllm": {"version": VERSION, **vllm}})
+    plan = check_variant(intent, make_accelerator(), accelerator_name="h100").plan
+    assert plan is not None
+    return list(plan.args)
+
+
+@pytest.fixture(scope="module")
+def answer() -> Mapping[str, Any]:
+    engine: RealEngine | None = find_real_engine()
+    assert engine is not None, "no real engine here: run `make setup-engine`"
+    found = probe(str(engine.python), parse=[*(arguments(spec) for spec in SPECS.values()), *OTHERS])
+    assert not isinstance(found, ProbeFailure), found.message
+    return found
+
+
+def test_the_data_has_every_flag_spelling_and_choice_of_the_installed_release(answer: Mapping[str, Any]) -> None:
+    found = difference(answer)
+
+    assert found.version == VERSION
+    assert found.empty, found
+
+
+def test_vllm_takes_what_the_operator_writes_and_reads_it_as_the_operator_does(answer: Mapping[str, Any]) -> None:
+    for (name, spec), parsed in zip(SPECS.items(), answer["parsed"], strict=False):
+        assert "values" in parsed, (name, parsed)
+        ours = parse_command_line(VERSION, arguments(spec))
+        assert isinstance(ours, ParsedCommandLine)
+        for key, value in parsed["values"].items():
+            if key != "compilation_config":
+                assert _plain(ours.values[key]) == _plain(value), (name, key)
+
+
+def test_what_one_parser_refuses_the_other_refuses_too(answer: Mapping[str, Any]) -> None:
+    for words, parsed in zip(OTHERS, answer["parsed"][len(SPECS) :], strict=True):
+        ours = parse_command_line(VERSION, words)
+        assert isinstance(ours, ParsedCommandLine) == ("values" in parsed), (words, ours, parsed)
+
+
+def _plain(value: object) -> object:
+    # vLLM keeps `auto` as -1.
+    return -1 if value == "auto" else value
