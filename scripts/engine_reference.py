@@ -1,0 +1,102 @@
+"""Generates docs/reference/engine-arguments.md from the data of each vLLM release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inference_fleet.engine.versions import EngineVersion, Flag, engine_version, known_versions
+
+PATH = "docs/reference/engine-arguments.md"
+
+_INTRODUCTION = """\
+# Engine arguments
+
+How fields of an InferenceDeployment become arguments of `vllm serve`, and which further flags `extraArgs` takes.
+Generated from the data files in `operator/inference_fleet/engine/data/` by `make generate`; releases read: {releases}.
+`inference-fleet engine flags --version VERSION` prints the same, `inference-fleet engine describe --python PATH`
+compares an installed vLLM with it.
+
+Always passed, whatever the spec says: `--max-model-len` (`auto` where neither the spec nor the model's shape gives a
+length), `--max-num-seqs`, `--max-num-batched-tokens`, `--gpu-memory-utilization`, `--served-model-name`, `--host`,
+`--port`, `--shutdown-timeout`, `--allowed-media-domains`, `--disable-access-log-for-endpoints`. Switches are written
+`--enable-x` and `--no-enable-x`, which every release takes.
+"""
+
+
+def generate() -> dict[str, str]:
+    releases = [release for release in map(engine_version, known_versions()) if isinstance(release, EngineVersion)]
+    newest = releases[-1]
+    parts = [
+        _INTRODUCTION.format(releases=", ".join(release.version for release in releases)),
+        "## Flags with a field of their own\n",
+        _table(
+            ("Field", "Flag"),
+            sorted((f"`{flag.field}`", f"`{flag.flag}`") for flag in _marked(newest, "typed") if _said_by(flag)),
+        ),
+        "## Flags that extraArgs takes\n",
+        _table(
+            ("Flag", "Choices", "Releases"),
+            (
+                (f"`{flag.flag}`", _choices(flag), _releases(flag, releases))
+                for flag in sorted(_marked(newest, "allowed"), key=lambda each: each.flag)
+            ),
+        ),
+        "## Flags that are denied\n\nAnything that stands in none of these tables is denied too.\n",
+        _table(
+            ("Flag", "Why", "Releases"),
+            (
+                (f"`{flag.flag}`", flag.reason or "", _releases(flag, releases))
+                for flag in sorted(_marked(newest, "denied"), key=lambda each: (each.reason or "", each.flag))
+            ),
+        ),
+        "## Quantization methods\n",
+        _table(
+            ("Method", "From compute capability", "Activation types", "While loading", "Not on"),
+            (
+                (
+                    f"`{method.method}`" + (" (deprecated)" if method.deprecated else ""),
+                    f"{method.minimum_capability // 10}.{method.minimum_capability % 10}",
+                    ", ".join(method.activation_types),
+                    "yes" if method.online else "",
+                    ", ".join(method.unsupported),
+                )
+                for method in newest.quantization.values()
+            ),
+        ),
+        "## Words that differ between releases\n",
+        _table(
+            ("Release", "Speculative methods", "KV cache types"),
+            (
+                (release.version, _words(release.speculative_methods), _words(release.kv_cache_types))
+                for release in releases
+            ),
+        ),
+    ]
+    return {PATH: "\n".join(parts)}
+
+
+def _marked(release: EngineVersion, mark: str) -> list[Flag]:
+    return [flag for flag in release.flags.values() if flag.mark == mark]
+
+
+def _said_by(flag: Flag) -> bool:
+    # Other spellings of the same thing: the operator writes --model and --speculative-config.
+    return flag.flag == "--model" or not (flag.field == "model" or flag.name.startswith("spec_"))
+
+
+def _choices(flag: Flag) -> str:
+    return _words(flag.choices)
+
+
+def _words(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _releases(flag: Flag, releases: list[EngineVersion]) -> str:
+    have = [release.minor for release in releases if flag.name in release.flags]
+    return "all" if len(have) == len(releases) else ", ".join(have)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines) + "\n"
