@@ -13,7 +13,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # "module:function", each returning {path: text}.
-GENERATORS: tuple[str, ...] = ("monitoring_rules:generate", "dashboards:generate", "crds:generate", "rbac:generate")
+GENERATORS: tuple[str, ...] = (
+    "monitoring_rules:generate",
+    "dashboards:generate",
+    "crds:generate",
+    "rbac:generate",
+    "engine_reference:generate",
+    "api_reference:generate",
+)
 
 
 def main(argv: list[str]) -> int:

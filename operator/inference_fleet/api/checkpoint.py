@@ -9,8 +9,11 @@ from pydantic import Field
 from inference_fleet.api.model_base import ApiModel
 from inference_fleet.api.schema_rules import Rule, exactly_one_of
 
-Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+# A name as the API server takes it for most objects (RFC 1123 subdomain): it checks references in pods too.
+SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{SUBDOMAIN}$")]
+# What the API server takes for a key: not "..", nor anything that begins so.
+SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 RelativePath = Annotated[
     str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.@+=,:-]*(/[A-Za-z0-9_.@+=,:-]+)*$")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from inference_fleet.api import quantity
-from inference_fleet.api.checkpoint import LocalReference, Name, SecretKeyReference
+from inference_fleet.api.checkpoint import SUBDOMAIN, LocalReference, Name, SecretKeyReference
 from inference_fleet.api.model_base import ApiModel
 from inference_fleet.api.quantity import parse_quantity
 from inference_fleet.api.schema_rules import Rule, cel, list_map, obey, unique_by
@@ -22,7 +22,7 @@ MetadataKey = Annotated[
     Field(
         min_length=1,
         max_length=253,
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        pattern=f"^({SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$",
     ),
 ]
 # Labels or annotations of a pod that a user may set.
@@ -44,14 +44,42 @@ def _unreserved(value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
     return value
 
 
-# What an engine reads of its environment and that cannot undo what we check. Everything else is refused.
-ENV_PATTERN = (
-    r"^(HF_(ENDPOINT|HUB_DOWNLOAD_TIMEOUT|HUB_ETAG_TIMEOUT|HUB_ENABLE_HF_TRANSFER|XET_HIGH_PERFORMANCE)|HTTPS?_PROXY|NO_PROXY"
-    r"|https?_proxy|no_proxy|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|OMP_NUM_THREADS|NCCL_[A-Z0-9_]+|CUDA_DEVICE_ORDER"
-    r"|PYTORCH_CUDA_ALLOC_CONF|VLLM_(LOGGING_LEVEL|ENGINE_READY_TIMEOUT_S|HTTP_TIMEOUT_KEEP_ALIVE|CPU_KVCACHE_SPACE"
-    r"|CPU_OMP_THREADS_BIND|USE_DEEP_GEMM|USE_FLASHINFER_SAMPLER|ENABLE_STARTUP_PLAN|API_KEY|MAX_N_SEQUENCES)"
-    r"|INFERENCE_FLEET_EMULATOR_[A-Z_]+|AWS_(REGION|DEFAULT_REGION|ENDPOINT_URL)|TZ)$"
+# What an engine reads of its environment and that cannot undo what we check; a star stands for further capitals.
+ALLOWED_ENVIRONMENT = (
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "CUDA_DEVICE_ORDER",
+    "HF_ENDPOINT",
+    "HF_HUB_DOWNLOAD_TIMEOUT",
+    "HF_HUB_ENABLE_HF_TRANSFER",
+    "HF_HUB_ETAG_TIMEOUT",
+    "HF_XET_HIGH_PERFORMANCE",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "INFERENCE_FLEET_EMULATOR_*",
+    "NCCL_*",
+    "NO_PROXY",
+    "OMP_NUM_THREADS",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "TZ",
+    "VLLM_API_KEY",
+    "VLLM_CPU_KVCACHE_SPACE",
+    "VLLM_CPU_OMP_THREADS_BIND",
+    "VLLM_ENABLE_STARTUP_PLAN",
+    "VLLM_ENGINE_READY_TIMEOUT_S",
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE",
+    "VLLM_LOGGING_LEVEL",
+    "VLLM_MAX_N_SEQUENCES",
+    "VLLM_USE_DEEP_GEMM",
+    "VLLM_USE_FLASHINFER_SAMPLER",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 )
+ENV_PATTERN = "^(" + "|".join(name.replace("*", "[A-Z0-9_]+") for name in ALLOWED_ENVIRONMENT) + ")$"
 
 
 class ResourceAmounts(ApiModel):
@@ -103,7 +131,7 @@ class EnvVar(ApiModel):
     )
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=ENV_PATTERN)] = Field(
-        description="Name; only the names listed in the reference are allowed."
+        description="Name. Only the names of the API reference (Environment variables) are allowed."
     )
     value: Annotated[str, Field(max_length=2048)] | None = Field(None, description="Value.")
     secret_key_ref: SecretKeyReference | None = Field(None, description="Value from a Secret.")

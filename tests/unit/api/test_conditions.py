@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,9 @@ from inference_fleet.api.conditions import (
     set_condition,
     timestamp,
 )
+from inference_fleet.api.reason_meanings import REASON_MEANINGS, RESERVED
 
+PACKAGE = Path(__file__).resolve().parents[3] / "operator" / "inference_fleet"
 NOON = 1769860800.0  # 2026-01-31T12:00:00Z
 
 
@@ -62,3 +65,18 @@ def test_reasons_are_words_that_the_api_conventions_allow() -> None:
     for reason in Reason:
         assert re.fullmatch(r"[A-Z][A-Za-z]{0,63}", reason)
     assert len(set(Reason)) == len(Reason.__members__)
+
+
+def test_every_reason_is_explained() -> None:
+    assert set(REASON_MEANINGS) == set(Reason)
+    for meaning, way_out in REASON_MEANINGS.values():
+        assert meaning.endswith(".")
+        assert way_out.endswith(".")
+
+
+def test_a_reserved_reason_is_given_nowhere() -> None:
+    """Take it from RESERVED when something gives it, and the reference page will say so."""
+    sources = [path for path in PACKAGE.rglob("*.py") if path.name not in ("conditions.py", "reason_meanings.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    given = [reason for reason in RESERVED if re.search(rf"\bReason\.{reason.name}\b", text)]
+    assert given == []
