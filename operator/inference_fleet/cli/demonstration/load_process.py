@@ -54,5 +54,7 @@ def take_line(line: bytes, seen: Observations) -> None:
     if kind == "progress":
         seen.sent, seen.in_flight = data["sent"], data["inFlight"]
         seen.total_requests = data["total"]
+    elif kind == "summary":
+        seen.in_flight = 0
     elif kind == "outcome":
         seen.outcomes.append(Outcome(**{**data, "fate": Fate(data["fate"])}))

@@ -71,6 +71,10 @@ def chosen_trace(options: Options) -> Trace | TraceRefusal:
         duration_seconds=options.duration_seconds or default,
         base_requests_per_second=base * options.rate_scale,
         peak_requests_per_second=peak * options.rate_scale,
+        # Early and steep, so that there is time to see the fleet come down again.
+        quiet_share=0.08,
+        rise_share=0.16,
+        peak_share=0.24,
         answer_tokens=80 if emulated else 24,
     )
     return conversation_trace(load, seed=options.seed)
