@@ -9,6 +9,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes depends on what else the machine does; pytest's own time limit stays.
+settings.register_profile("inference-fleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("inference-fleet")
 
 _LOOP_OF_SYNCHRONOUS_TESTS = pytest.StashKey[asyncio.AbstractEventLoop]()
 
