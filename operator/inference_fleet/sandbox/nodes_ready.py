@@ -18,7 +18,7 @@ _DEFAULT_SERVICE_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 
 
 async def wait_for_nodes(nodes: Sequence[str], *, gpus: int, credentials: Credentials) -> None:
-    """Until each node is Ready with that many GPUs and pods are let in. Raises StartFailed, naming those that are not."""
+    """Until each node is Ready with that many GPUs and pods are let in. Raises StartFailed, naming what is not."""
     waiting = set(nodes)
     missing = True
     session = api_session(authority=credentials.authority.file, client=credentials.admin_pair)

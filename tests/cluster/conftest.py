@@ -1,0 +1,31 @@
+"""One sandbox for all tests of this folder, in a state folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from inference_fleet.sandbox.cluster import Sandbox
+from inference_fleet.sandbox.state import Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_home() -> Iterator[None]:
+    # Not pytest's folder: sockets lie below, and its path is too long for them.
+    folder = tempfile.mkdtemp(prefix="fleet-")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", folder)
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sandbox(_own_state_home: None) -> Iterator[Sandbox]:
+    """A sandbox with one node of eight GPUs, an audit log, and a scrape each second."""
+    settings = Settings(name=f"test-{os.getpid()}", nodes=1, gpus_per_node=8, scrape_interval_seconds=1.0, audit=True)
+    with Sandbox.start(settings) as running:
+        yield running
