@@ -1,0 +1,100 @@
+"""`inference-fleet render`: the objects the operator would create. Needs no cluster."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import click
+
+from inference_fleet.cli.main import EXIT_OK, EXIT_REFUSED
+
+# Owner references need a uid, which only the API server can give.
+_NO_UID = "00000000-0000-0000-0000-000000000000"
+
+
+@click.command(name="render", short_help="Print the objects the operator would create. No cluster needed.")
+@click.option("-f", "--file", required=True, metavar="FILE", help="Manifest to render; - reads standard input.")
+@click.option(
+    "--accelerators",
+    metavar="FILE",
+    help="Manifest with the cluster's AcceleratorClasses. Classes in -f count too; the built-in ones are used for"
+    " names found in neither.",
+)
+@click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+def command(file: str, accelerators: str | None, output: Literal["yaml", "json"]) -> int:
+    """Print what the operator would create for InferenceDeployments that do not exist yet.
+
+    With the replicas it would start with, before anything is measured. Exit status 2 if a spec is refused.
+    """
+    import yaml
+
+    from inference_fleet.cli.documents import read_documents
+    from inference_fleet.engine.catalogue import built_in_accelerators
+
+    documents = read_documents(file)
+    if not documents.deployments:
+        raise click.ClickException(f"{file}: holds no InferenceDeployment")
+    classes: dict[str, Mapping[str, Any]] = dict(built_in_accelerators())
+    if accelerators is not None:
+        classes |= read_documents(accelerators).accelerator_classes
+    classes |= documents.accelerator_classes
+    objects: list[Mapping[str, Any]] = []
+    refused = False
+    for deployment in documents.deployments:
+        made, refusals = _render(deployment, classes)
+        objects += made
+        for words in refusals:
+            click.echo(words, err=True)
+        refused = refused or bool(refusals)
+    if output == "json":
+        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
+    elif objects:
+        click.echo(yaml.safe_dump_all(objects, sort_keys=False, width=120), nl=False)
+    return EXIT_REFUSED if refused else EXIT_OK
+
+
+def _render(
+    deployment: Mapping[str, Any], classes: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    from inference_fleet.planning.plan import plan, study
+    from inference_fleet.planning.snapshot import Snapshot
+    from inference_fleet.planning.writes import Create
+
+    given = deployment.get("metadata")
+    metadata = {
+        "name": "unnamed",
+        "namespace": "default",
+        **(given if isinstance(given, Mapping) else {}),
+        "uid": _NO_UID,
+        "resourceVersion": "0",
+        "generation": 1,
+    }
+    # A class that is open to some namespaces only is taken to be open to this one: labels are the cluster's.
+    open_classes = {name: _open(obj) for name, obj in classes.items()}
+    snapshot = Snapshot(deployment={**deployment, "metadata": metadata}, accelerator_classes=open_classes)
+    now = time.time()
+    refusals = [f"{metadata['name']}: {refusal.text()}" for refusal in study(snapshot, now=now).acceptance.all_refusals]
+    writes = plan(snapshot, None, now).writes
+    return [dict(_plain(write.body)) for write in writes if isinstance(write, Create)], refusals
+
+
+def _open(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    spec = obj.get("spec")
+    if not isinstance(spec, Mapping):
+        return obj
+    return {**obj, "spec": {key: value for key, value in spec.items() if key != "namespaceSelector"}}
+
+
+def _plain(value: Any) -> Any:
+    """Lists and dictionaries all through: YAML's safe writer knows no others."""
+    if isinstance(value, Mapping):
+        return dict(_pairs(value))
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _pairs(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        yield key, _plain(item)
