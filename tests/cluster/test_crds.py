@@ -32,6 +32,11 @@ SCHEMA_EXAMPLES = (
     ),
     ("spec.engine.vllm.version", deployment(engine={"vllm": {"version": "latest"}})),
     ("spec.pod.env[0].name", deployment(pod={"env": [{"name": "LD_PRELOAD", "value": "x"}]})),
+    (
+        "spec.model.persistentVolumeClaim.path",
+        deployment(model={"persistentVolumeClaim": {"claimName": "weights", "path": "../../etc"}}),
+    ),
+    ("spec.model.s3.uri", deployment(model={"s3": {"uri": "s3://bucket/a/../b"}})),
     ("spec.scaling.mode", deployment(scaling={"mode": "Sometimes"})),
 )
 

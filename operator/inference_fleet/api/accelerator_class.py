@@ -76,7 +76,7 @@ class Cost(ApiModel):
 
 
 class Performance(ApiModel):
-    """Published figures of the device, a prior for the scaler and the estimate of `plan`."""
+    """Published figures of the device: what the scaler and the estimate of `plan` are to begin with."""
 
     memory_bandwidth_gigabytes_per_second: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="Memory bandwidth."
@@ -150,7 +150,9 @@ class AcceleratorClassSpec(ApiModel):
         None, description="Taints of these nodes that the pods tolerate.", json_schema_extra=ATOMIC_LIST
     )
     cost: Cost | None = Field(None, description="What a device costs.")
-    performance: Performance | None = Field(None, description="Published figures of the device.")
+    performance: Performance | None = Field(
+        None, description="Published figures of the device. For now a record: nothing is estimated from them yet."
+    )
     namespace_selector: LabelSelector | None = Field(
         None, description="Namespaces whose InferenceDeployments may use the class; absent: all."
     )

@@ -10,13 +10,13 @@ from inference_fleet.api.model_base import ApiModel
 from inference_fleet.api.schema_rules import Rule, exactly_one_of
 
 # A name as the API server takes it for most objects (RFC 1123 subdomain): it checks references in pods too.
-SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+SUBDOMAIN = r"[a-z0-9]+((\.|-+)[a-z0-9]+)*"
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{SUBDOMAIN}$")]
 # What the API server takes for a key: not "..", nor anything that begins so.
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
-RelativePath = Annotated[
-    str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.@+=,:-]*(/[A-Za-z0-9_.@+=,:-]+)*$")
-]
+# No part begins with a dot, so that no path leads out of its volume.
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.@+=,:-]*"
+RelativePath = Annotated[str, Field(min_length=1, max_length=512, pattern=rf"^{_PART}(/{_PART})*/?$")]
 
 
 class SecretKeyReference(ApiModel):
@@ -70,9 +70,9 @@ class ImageSource(ApiModel):
 class S3Source(ApiModel):
     """Weights streamed from object storage (load format runai_streamer)."""
 
-    uri: Annotated[
-        str, Field(min_length=6, max_length=512, pattern=r"^s3://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9_.@+=,:-]+)*/?$")
-    ] = Field(description="s3://bucket/path of the checkpoint's folder.")
+    uri: Annotated[str, Field(min_length=6, max_length=512, pattern=rf"^s3://[a-z0-9][a-z0-9.-]*(/{_PART})*/?$")] = (
+        Field(description="s3://bucket/path of the checkpoint's folder.")
+    )
     credentials_secret_ref: LocalReference | None = Field(
         None,
         description="Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL if needed.",
