@@ -41,14 +41,21 @@ class Difference:
         return self.known and not (self.new_flags or self.gone_flags or self.changed_flags)
 
 
-def probe(python: str, *, parse: Sequence[Sequence[str]] = ()) -> Mapping[str, Any] | ProbeFailure:
-    """What the vLLM of that interpreter says of itself, and what it makes of each list of words in `parse`."""
+def probe(
+    python: str, *, parse: Sequence[Sequence[str]] = (), configure: Sequence[Sequence[str]] = ()
+) -> Mapping[str, Any] | ProbeFailure:
+    """What the vLLM of that interpreter says of itself, and what it makes of each list of words.
+
+    parse: only its parser. configure: its parser and its check of the whole configuration.
+    """
     # Without a device the CUDA build cannot even build its parser, unless it is told not to look for one.
     environment = {**os.environ, "VLLM_TARGET_DEVICE": os.environ.get("VLLM_TARGET_DEVICE", "cpu")}
     try:
         done = subprocess.run(
             [python, str(_PROBE)],
-            input=json.dumps({"parse": [list(words) for words in parse]}),
+            input=json.dumps(
+                {"parse": [list(words) for words in parse], "configure": [list(words) for words in configure]}
+            ),
             capture_output=True,
             text=True,
             timeout=PROBE_TIMEOUT_SECONDS,

@@ -1,7 +1,9 @@
 """Run by the Python that has vLLM, never imported: says what this vLLM's command line is, and what it makes of others.
 
-Reads {"parse": [[word, ...], ...]} from standard input, if there is something; writes one line of JSON to standard
-output: {"version", "flags": [{"name", "spellings", "choices"}], "parsed": [{"values"} or {"error"}]}.
+Reads {"parse": [[word, ...], ...], "configure": [[word, ...], ...]} from standard input, if there is something; writes
+one line of JSON to standard output: {"version", "flags": [{"name", "spellings", "choices"}], "parsed": [{"values"} or
+{"error"}], "configured": [{} or {"error"}]}. Configuring goes on from parsing to vLLM's own check of the whole, for
+which --model must be a folder with a config.json.
 """
 
 import contextlib
@@ -23,14 +25,14 @@ MODULES = (
 
 def main() -> None:
     text = "" if sys.stdin.isatty() else sys.stdin.read()
-    wanted = json.loads(text).get("parse", []) if text.strip() else []
+    wanted = json.loads(text) if text.strip() else {}
     logging.disable(logging.CRITICAL)
     with contextlib.redirect_stdout(sys.stderr):
         report = probe(wanted)
     print(json.dumps(report))
 
 
-def probe(wanted: list[list[str]]) -> dict[str, Any]:
+def probe(wanted: dict[str, list[list[str]]]) -> dict[str, Any]:
     vllm = importlib.import_module("vllm")
     parser = make_parser(importlib.import_module("vllm.utils.argparse_utils").FlexibleArgumentParser)
     actions = [action for action in parser._actions if action.option_strings and action.dest != "help"]
@@ -44,7 +46,8 @@ def probe(wanted: list[list[str]]) -> dict[str, Any]:
             }
             for action in actions
         ],
-        "parsed": [parse(parser, words) for words in wanted],
+        "parsed": [parse(parser, words) for words in wanted.get("parse", ())],
+        "configured": [configure(parser, words) for words in wanted.get("configure", ())],
     }
 
 
@@ -69,6 +72,16 @@ def parse(parser: Any, words: list[str]) -> dict[str, Any]:
         return {"error": [str(error)]}
     changed = {name: value for name, value in vars(values).items() if value != parser.get_default(name)}
     return {"values": json.loads(json.dumps(changed, default=str))}
+
+
+def configure(parser: Any, words: list[str]) -> dict[str, Any]:
+    arguments = importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs
+    server = importlib.import_module("vllm.usage.usage_lib").UsageContext.OPENAI_API_SERVER
+    try:
+        arguments.from_cli_args(parser.parse_args(words)).create_engine_config(usage_context=server)
+    except (SystemExit, Exception) as error:
+        return {"error": str(error).strip().splitlines()[:3]}
+    return {}
 
 
 if __name__ == "__main__":
