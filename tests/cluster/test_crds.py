@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from builders.api_server import ApiServer
+from builders.published_objects import published_objects
 from builders.rule_examples import CLASS_RULES, DEPLOYMENT_RULES, RuleExample, accelerator_class, deployment
 from inference_fleet.api.names import GROUP, VERSION
 from inference_fleet.api.schema_rules import KEY
@@ -78,6 +79,29 @@ def test_the_schema_bounds_what_no_rule_speaks_of(server: ApiServer, path: str, 
     status, message = created(server, obj)
     assert status == 422
     assert path in message
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [obj for _, obj in published_objects()],
+    ids=[f"{where}:{obj['metadata']['name']}" for where, obj in published_objects()],
+)
+def test_what_we_show_people_is_accepted(server: ApiServer, obj: dict[str, Any]) -> None:
+    obj["metadata"].pop("namespace", None)
+    status, message = created(server, obj)
+    assert status == 201, message
+
+
+@pytest.mark.parametrize("folder", ["samples", "demo", "demo-vllm"])
+def test_what_we_tell_people_to_apply_is_accepted(server: ApiServer, folder: str) -> None:
+    rendered = server.kubectl("kustomize", str(ROOT / "manifests" / folder))
+    assert rendered.returncode == 0, rendered.stderr
+    ours = [obj for obj in yaml.safe_load_all(rendered.stdout) if obj["apiVersion"] == f"{GROUP}/{VERSION}"]
+    assert ours
+    for obj in ours:
+        obj["metadata"].pop("namespace", None)
+        status, message = created(server, obj)
+        assert status == 201, message
 
 
 def test_applying_both_files_again_changes_nothing(server: ApiServer) -> None:
