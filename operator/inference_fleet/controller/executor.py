@@ -38,9 +38,13 @@ class LostLead(ClusterError):
 
 @dataclass(frozen=True)
 class Execution:
-    """How it went. touched: keys to look at again. refused: writes that will fail again unless something changes."""
+    """How it went. touched: keys to look at again. refused: writes that will fail again unless something changes.
+
+    lowered: something was taken away.
+    """
 
     done: int = 0
+    lowered: bool = False
     touched: frozenset[Key] = frozenset()
     stale: ClusterError | None = None
     refused: tuple[ClusterError, ...] = ()
@@ -64,6 +68,7 @@ class Executor:
         Raises Unavailable, Throttled and LostLead at once: then nothing more would come through.
         """
         done = 0
+        lowered = False
         touched: set[Key] = set()
         stale: ClusterError | None = None
         refused: list[ClusterError] = []
@@ -73,13 +78,14 @@ class Executor:
             try:
                 touched |= await self._write(write)
                 done += 1
+                lowered = lowered or _takes_away(write)
             except (Conflict, NotFound) as error:
                 _log.debug("%s: %s", _words(write), error)
                 stale = error
             except (Forbidden, Invalid, Occupied) as error:
                 _log.warning("%s: %s", _words(write), error)
                 refused.append(error)
-        return Execution(done, frozenset(touched), stale, tuple(refused))
+        return Execution(done, lowered, frozenset(touched), stale, tuple(refused))
 
     async def write_status(self, deployment: Mapping[str, Any], status: Mapping[str, Any]) -> frozenset[Key]:
         """The whole status, by server-side apply to the status subresource; fenced like every other write."""
@@ -98,7 +104,10 @@ class Executor:
             namespace=metadata["namespace"],
             subresource="status",
         )
-        return frozenset(self._store.put(INFERENCE_DEPLOYMENTS, answer))
+        self._store.put(INFERENCE_DEPLOYMENTS, answer)
+        # The next plan starts from what it reads there.
+        same = answer.get("status") == deployment.get("status")
+        return frozenset() if same else frozenset({(metadata["namespace"], metadata["name"])})
 
     async def _write(self, write: Write) -> set[Key]:
         self._fence()

@@ -27,8 +27,12 @@ _log = logging.getLogger(__name__)
 class Decisions(Protocol):
     """What the last tick came to."""
 
-    def decision(self, key: Key) -> Decision | None:
-        """The last decision on this object; None if there is none yet."""
+    def decision(self, key: Key, snapshot: Snapshot) -> Decision | None:
+        """The last decision on this object, as far as it still holds; None if there is none yet."""
+        ...
+
+    def lowered(self, key: Key) -> None:
+        """The decision was used to take capacity away."""
         ...
 
     def pod_loads(self, key: Key) -> Mapping[str, float]:
@@ -113,8 +117,10 @@ class Reconciler:
             self._writing_runs.pop(key, None)
             self._telemetry.forget(key)
             return None
-        wanted = plan(snapshot, self._decisions.decision(key), self._clock.now())
+        wanted = plan(snapshot, self._decisions.decision(key, snapshot), self._clock.now())
         execution = await self._executor.execute(wanted.writes)
+        if execution.lowered:
+            self._decisions.lowered(key)
         touched = set(execution.touched)
         if execution.stale is None and wanted.status is not None:
             touched |= await self._report(snapshot, wanted)

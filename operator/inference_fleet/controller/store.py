@@ -53,7 +53,7 @@ class Store:
             return set()
         self._gone.pop((resource.plural, name), None)
         trimmed = trim(resource, obj)
-        touched = set() if former is not None and _same(former, trimmed) else self._touched(resource, trimmed)
+        touched = set() if former is not None and _same(resource, former, trimmed) else self._touched(resource, trimmed)
         if former is not None and touched:
             touched |= self._touched(resource, former)
         self._unlink(resource, former)
@@ -201,9 +201,13 @@ def _class_names(deployment: Mapping[str, Any]) -> set[str]:
     return {str(variant.get("acceleratorClassName")) for variant in variants if isinstance(variant, Mapping)}
 
 
-def _same(former: Object, new: Object) -> bool:
-    """Whether nothing but the version differs."""
-    if former.keys() != new.keys():
+def _same(resource: Resource, former: Object, new: Object) -> bool:
+    """Whether nothing but the version differs; nor, of an InferenceDeployment, anything but its status.
+
+    Status is ours: were it news when another leader wrote it, two leaders would answer each other for ever.
+    """
+    left_out = ("metadata", "status") if resource == INFERENCE_DEPLOYMENTS else ("metadata",)
+    if former.keys() - set(left_out) != new.keys() - set(left_out):
         return False
     metadata = {**new["metadata"], "resourceVersion": former["metadata"].get("resourceVersion")}
-    return former["metadata"] == metadata and all(former[key] == new[key] for key in new if key != "metadata")
+    return former["metadata"] == metadata and all(former[key] == new[key] for key in new if key not in left_out)

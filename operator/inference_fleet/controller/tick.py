@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from inference_fleet.controller.work_queue import Key, WorkQueue
 from inference_fleet.planning.counts import observation_of
 from inference_fleet.planning.plan import study
 from inference_fleet.planning.snapshot import Snapshot
+from inference_fleet.planning.trust import current_replicas, trusted
 from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory
@@ -28,13 +30,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scaled:
-    """One object as the scaler saw it last. uid: a successor of the same name starts with nothing."""
+    """One object as the scaler saw it last. uid: a successor of the same name starts with nothing.
+
+    seen: replicas per variant that the decision was made from, or that it has lowered them to since.
+    """
 
     uid: str
     memory: ScalerMemory
     decision: Decision
     limits: Limits
     observation: Observation
+    seen: Mapping[str, int]
 
 
 @dataclass
@@ -54,10 +60,16 @@ class Tick:
     scaled: dict[Key, Scaled] = field(default_factory=dict)
     last_tick: float | None = None
 
-    def decision(self, key: Key) -> Decision | None:
-        """The last decision on this object, None before the first tick that saw it."""
+    def decision(self, key: Key, snapshot: Snapshot) -> Decision | None:
+        """The last decision on this object, as far as it may be acted on; None before the first tick that saw it."""
         entry = self._current(key)
-        return entry.decision if entry else None
+        return trusted(entry.decision, seen=entry.seen, current=current_replicas(snapshot)) if entry else None
+
+    def lowered(self, key: Key) -> None:
+        """The decision was used to lower: it does so once, whoever raises the count again until the next tick."""
+        if (entry := self.scaled.get(key)) is not None:
+            seen = {name: min(entry.seen.get(name, 0), count) for name, count in entry.decision.replicas}
+            self.scaled[key] = dataclasses.replace(entry, seen=seen)
 
     def pod_loads(self, key: Key) -> Mapping[str, float]:
         """Requests that each pod of the object runs and queues."""
@@ -119,7 +131,8 @@ class Tick:
             former = None
         memory = former.memory if former else self.remembered.pop((key, uid), ScalerMemory.empty())
         decision, memory = decide(memory, observation, case.limits, now)
-        self.scaled[key] = Scaled(uid, memory, decision, case.limits, observation)
+        seen = {variant.name: variant.desired for variant in observation.variants}
+        self.scaled[key] = Scaled(uid, memory, decision, case.limits, observation, seen)
         if former is not None and former.decision.total != decision.total:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()
         if former is None or _news(former.decision) != _news(decision):

@@ -90,7 +90,8 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     if load.state is not SignalState.UNKNOWN:
         memory = replace(memory, needs=(*memory.needs, (now, situation.need))[-MAXIMUM_NEEDS:])
     bounded = within_bounds(wish.replicas, limits, now=now)
-    if bounded.replicas < situation.current:
+    # A recommendation that nobody follows is no step down: the next one is not rate-limited by it.
+    if limits.mode is Mode.AUTOMATIC and bounded.replicas < situation.current:
         memory = replace(memory, last_down=now)
 
     if limits.mode is Mode.AUTOMATIC:

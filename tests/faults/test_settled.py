@@ -1,0 +1,80 @@
+"""An object at rest costs nothing, however often it is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from builders.operator_world import World, world
+from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
+
+
+async def at_rest(w: World) -> None:
+    await w.clock.advance_until(lambda: w.condition("RolledOut") == "True RolledOut", within=120)
+    await w.clock.advance(600)
+
+
+@pytest.mark.parametrize("load", [0.0, 7.0, 40.0])
+async def test_a_settled_object_costs_no_write_through_resyncs(load: float) -> None:
+    async with world() as w:
+        w.deploy()
+        w.signals.load = {"llama": load}
+        async with w.running(resync_seconds=60) as loop:
+            await at_rest(w)
+            before, resynced = len(w.counted_writes()), loop.last_resync
+            await w.clock.advance(3600)
+            assert loop.last_resync is not None
+            assert resynced is not None
+            assert loop.last_resync - resynced >= 3540  # it was looked at all the time
+            assert w.counted_writes(0)[before:] == []
+
+
+async def test_a_settled_object_costs_no_write_through_a_restart() -> None:
+    async with world() as w:
+        w.deploy()
+        w.signals.load = {"llama": 7.0}
+        async with w.running():
+            await at_rest(w)
+        before = len(w.counted_writes())
+        async with w.running():
+            await w.clock.advance(900)
+        assert w.counted_writes()[before:] == []
+
+
+SPECS: list[dict[str, Any]] = [
+    {"scaling": {"mode": "Manual", "maxReplicas": 6}, "replicas": 2},
+    {"scaling": {"mode": "External", "maxReplicas": 6}},
+    {"suspend": True},
+    {"engine": {"vllm": {"version": "9.9.9"}}},
+    {"variants": [{"name": "a", "acceleratorClassName": "no-such-class"}]},
+    {"engine": "nonsense"},
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=["manual", "external", "suspended", "version", "class", "nonsense"])
+async def test_objects_of_every_kind_come_to_rest(spec: dict[str, Any]) -> None:
+    async with world() as w:
+        w.deploy(**spec)
+        async with w.running(resync_seconds=60):
+            await w.clock.advance(900)
+            before = len(w.counted_writes())
+            await w.clock.advance(1800)
+            assert w.counted_writes()[before:] == []
+            assert w.condition("Accepted") != "absent"
+
+
+async def test_an_object_that_others_touch_without_meaning_costs_nothing() -> None:
+    async with world() as w:
+        w.deploy()
+        async with w.running():
+            await at_rest(w)
+            before = len(w.counted_writes())
+            for number in range(20):
+
+                def touch(obj: Any, number: int = number) -> None:
+                    obj["metadata"].setdefault("annotations", {})["seen"] = str(number)
+
+                w.cluster.edit(INFERENCE_DEPLOYMENTS, "llama", "chat", touch)
+                await w.clock.advance(5)
+            assert w.counted_writes()[before:] == []
