@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from inference_fleet.sandbox.tools import silent, tool_path
 
+# The one that is tested everywhere; KUBERNETES_VERSION=1.36.4 tries the other.
+KUBERNETES_VERSION = os.environ.get("KUBERNETES_VERSION", "1.37.1")
 TOKEN = "test-admin"
 _READY_WITHIN_SECONDS = 120.0
 _STOP_WITHIN_SECONDS = 15.0
@@ -30,7 +32,7 @@ _STOP_WITHIN_SECONDS = 15.0
 class ApiServer:
     """Context manager with `url`, `token`, `kubeconfig` (a path), `kubectl(...)` and `request(...)`."""
 
-    def __init__(self, *, kubernetes_version: str = "1.37.1", arguments: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, kubernetes_version: str = KUBERNETES_VERSION, arguments: tuple[str, ...] = ()) -> None:
         self.kubernetes_version = kubernetes_version
         self.token = TOKEN
         self._arguments = arguments

@@ -242,7 +242,8 @@ def _variant(variant: VariantAcceptance, pools: Sequence[Pool], outcome: Outcome
         entry["currentRevision"] = serving[0].revision if serving else rollout.revision
     if variant.refusals:
         entry["refusals"] = [
-            {key: value for key, value in vars(refusal).items() if value is not None} for refusal in variant.refusals
+            {key: value for key, value in vars(refusal).items() if value is not None}
+            for refusal in variant.refusals[:MOST_WARNINGS]
         ]
     if variant.engine is not None:
         effective = variant.engine.effective

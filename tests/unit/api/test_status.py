@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,9 @@ from builders.crd_schema import violations
 from builders.rule_examples import DEPLOYMENT_RULES
 from builders.world import World
 from inference_fleet.scaling.types import Rule
+
+# etcd takes 1.5 MiB an object, spec and managed fields included.
+MOST_BYTES = 256 * 1024
 
 
 def serving() -> World:
@@ -63,11 +67,29 @@ def manual() -> World:
     return world
 
 
-@pytest.mark.parametrize("case", [serving, scaled, refused, unreadable, partly_refused, suspended, manual])
+def refused_a_thousand_times() -> World:
+    """As many and as long faults as the schema lets through, beside one variant that is good."""
+    faulty = {"vllm": {"dtype": "none", "extraArgs": [f"--{'a' * 1000}-{index}" for index in range(64)]}}
+    world = World(
+        variants=[
+            *({"name": f"bad-{index}", "acceleratorClassName": "nvidia-l4", "engine": faulty} for index in range(7)),
+            {"name": "good", "acceleratorClassName": "nvidia-l4"},
+        ]
+    )
+    world.settle()
+    assert world.holds("Accepted") == ("True", "SomeVariantsRefused")
+    return world
+
+
+CASES = (serving, scaled, refused, unreadable, partly_refused, suspended, manual, refused_a_thousand_times)
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_a_planned_status_is_stored_whole(case: Callable[[], World]) -> None:
     status = case().status
     assert status["conditions"]
     assert violations("InferenceDeployment", "status", status) == []
+    assert len(json.dumps(status)) < MOST_BYTES
 
 
 @pytest.mark.parametrize("example", DEPLOYMENT_RULES, ids=lambda example: example.message[:60])
