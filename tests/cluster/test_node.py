@@ -123,6 +123,7 @@ def test_a_container_finds_what_its_pod_promises(sandbox: Sandbox, pods: Callabl
         touch /etc/file 2>/dev/null && exit 1
         touch /proc/sys/vm/overcommit_memory 2>/dev/null && exit 1
         grep -q finds /etc/hosts
+        grep -q "nameserver 127.0.0.1" /etc/resolv.conf
         test -n "$NVIDIA_VISIBLE_DEVICES"
         folder=/var/run/secrets/kubernetes.io/serviceaccount
         url=https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/api/v1/namespaces/default/pods

@@ -94,7 +94,7 @@ def machine() -> FakeMachine:
 
 @pytest.fixture
 def runtime(cri: ModuleType, machine: FakeMachine, tmp_path: Path) -> Iterator[RuntimeService]:
-    service = RuntimeService(cri, ImageCatalog(engine=EngineKind.EMULATED), machine, machine.launch, root=str(tmp_path))
+    service = RuntimeService(cri, ImageCatalog(engine=EngineKind.EMULATED), machine, machine.launch, folder=tmp_path)
     yield service
     service.stop_everything()
 
@@ -241,9 +241,27 @@ def test_the_order_carries_user_network_volumes_and_environment(
     order = machine.processes[0].order
     assert (order.user, order.group, order.read_only_root) == (1000, 2000, True)
     assert (order.network, order.folder, order.host_name) == (99, "/w", "p")
-    assert [(volume.source, volume.target, volume.read_only) for volume in order.volumes] == [("/a", "/b", True)]
+    resolver, given = sorted(order.volumes, key=lambda volume: volume.source == "/a")
+    assert (given.source, given.target, given.read_only) == ("/a", "/b", True)
+    assert resolver.target == "/etc/resolv.conf"
     assert order.environment["HOME"] == "/cache"
     assert order.environment["INFERENCE_FLEET_EMULATOR_VERSION"] == "0.33.0"
+
+
+def test_names_are_looked_up_where_the_pod_says_and_nowhere_else(
+    runtime: RuntimeService, machine: FakeMachine, tmp_path: Path
+) -> None:
+    cri = runtime.messages
+    dns = cri.DNSConfig(servers=["10.96.0.10"], searches=["a.svc", "svc"], options=["ndots:5"])
+    texts = []
+    for fields in ({"dns_config": dns}, {}):
+        pod = sandbox(runtime, tmp_path, **fields)
+        start(runtime, container(runtime, pod))
+        (volume,) = machine.processes[-1].order.volumes
+        texts.append(Path(volume.source).read_text())
+        runtime.remove_pod_sandbox(cri.RemovePodSandboxRequest(pod_sandbox_id=pod))
+        assert not Path(volume.source).exists()
+    assert texts == ["nameserver 10.96.0.10\nsearch a.svc svc\noptions ndots:5\n", ""]
 
 
 def test_a_stopped_sandbox_has_ended_its_containers_and_given_back_its_address(

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from inference_fleet.sandbox.node.container_log import ContainerLog
@@ -34,10 +35,15 @@ class NotStartable(Exception):
 
 @dataclass
 class PodSandbox:
-    """What the containers of a pod share. `config` is CRI's PodSandboxConfig; `link` is None on the node's network."""
+    """What the containers of a pod share.
+
+    `config` is CRI's PodSandboxConfig; `link` is None on the node's network; `resolver_file` is what they all see as
+    /etc/resolv.conf.
+    """
 
     config: Any
     link: PodLink | None
+    resolver_file: Path | None = None
     identifier: str = field(default_factory=lambda: uuid.uuid4().hex)
     created_nanoseconds: int = field(default_factory=time.time_ns)
     ready: bool = True

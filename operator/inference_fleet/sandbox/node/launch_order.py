@@ -8,6 +8,7 @@ from typing import Any
 from inference_fleet.sandbox.node.container import PodSandbox
 from inference_fleet.sandbox.node.images import ImageCatalog, NotRunnable, Program
 from inference_fleet.sandbox.node.launcher import CONTAINER_HOME, LaunchOrder, VolumeMount
+from inference_fleet.sandbox.node.resolver_file import RESOLVER_FILE
 
 _UNREPORTED = -1  # the report's descriptor is made at the launch
 
@@ -30,9 +31,7 @@ def launch_order(sandbox: PodSandbox, config: Any, *, catalog: ImageCatalog, roo
         read_only_root=security.readonly_rootfs,
         user=_user(config, catalog=catalog),
         group=security.run_as_group.value,
-        volumes=tuple(
-            VolumeMount(mount.host_path, mount.container_path, read_only=mount.readonly) for mount in config.mounts
-        ),
+        volumes=_volumes(sandbox, config),
         kept=catalog.folders(),
         network=sandbox.link.descriptor if sandbox.link else None,
         report=_UNREPORTED,
@@ -52,6 +51,13 @@ def container_environment(sandbox: PodSandbox, config: Any, *, program: Program)
         "PYTHONUNBUFFERED": "1",
     }
     return {**usual, **program.environment, **given}
+
+
+def _volumes(sandbox: PodSandbox, config: Any) -> tuple[VolumeMount, ...]:
+    volumes = [VolumeMount(mount.host_path, mount.container_path, read_only=mount.readonly) for mount in config.mounts]
+    if sandbox.resolver_file and RESOLVER_FILE not in (volume.target for volume in volumes):
+        volumes.append(VolumeMount(str(sandbox.resolver_file), RESOLVER_FILE, read_only=False))
+    return tuple(volumes)
 
 
 def _user(config: Any, *, catalog: ImageCatalog) -> int:

@@ -52,14 +52,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _runtime_service(settings: NodeSettings, *, stubs: Stubs) -> RuntimeService:
-    root = settings.state / "root"
-    root.mkdir(exist_ok=True)
     return RuntimeService(
         messages=stubs.runtime,
         catalog=ImageCatalog(engine=settings.engine, real_engine=find_real_engine()),
         network=PodNetwork(settings.index),
         launch=launch,
-        root=str(root),
+        folder=settings.state,
     )
 
 

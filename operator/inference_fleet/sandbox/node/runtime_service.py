@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from inference_fleet.sandbox.node.container_process import Launch
 from inference_fleet.sandbox.node.grpc_services import Refused, not_found
 from inference_fleet.sandbox.node.images import ImageCatalog, NotRunnable
 from inference_fleet.sandbox.node.launch_order import launch_order
+from inference_fleet.sandbox.node.resolver_file import write_resolver_file
 from inference_fleet.sandbox.node.sandbox_network import NetworkError, PodLink
 from inference_fleet.sandbox.node.usage import ProcessUsage, process_usage
 
@@ -38,13 +40,13 @@ class Network(Protocol):
 
 @dataclass
 class RuntimeService:
-    """The sandboxes and containers of one node; `messages` is the generated module, `root` an empty folder."""
+    """The sandboxes and containers of one node; `messages` is the generated module, `folder` the node's own."""
 
     messages: ModuleType
     catalog: ImageCatalog
     network: Network
     launch: Launch
-    root: str
+    folder: Path
     _sandboxes: dict[str, PodSandbox] = field(default_factory=dict)
     _containers: dict[str, Container] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,6 +85,9 @@ class RuntimeService:
         except (NetworkError, OSError) as error:
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
         sandbox = PodSandbox(request.config, link)
+        sandbox.resolver_file = write_resolver_file(
+            self.folder / "resolvers", sandbox=sandbox.identifier, config=request.config.dns_config
+        )
         with self._lock:
             self._sandboxes[sandbox.identifier] = sandbox
         return self.messages.RunPodSandboxResponse(pod_sandbox_id=sandbox.identifier)
@@ -104,6 +109,8 @@ class RuntimeService:
             sandbox = self._sandboxes.pop(request.pod_sandbox_id, None)
             for container in self._containers_of(sandbox) if sandbox else ():
                 del self._containers[container.identifier]
+        if sandbox and sandbox.resolver_file:
+            sandbox.resolver_file.unlink(missing_ok=True)
         return self.messages.RemovePodSandboxResponse()
 
     def pod_sandbox_status(self, request: Any) -> Any:
@@ -147,7 +154,7 @@ class RuntimeService:
         container = self._container(request.container_id)
         if not container.sandbox.ready:
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "the pod's sandbox is stopped")
-        order = launch_order(container.sandbox, container.config, catalog=self.catalog, root=self.root)
+        order = launch_order(container.sandbox, container.config, catalog=self.catalog, root=str(self._root))
         if isinstance(order, NotRunnable):
             container.refuse(order.message)
             raise Refused(grpc.StatusCode.UNKNOWN, order.message)
@@ -263,6 +270,13 @@ class RuntimeService:
             container.stop(grace_seconds=0)
 
     # --- what lies behind
+
+    @property
+    def _root(self) -> Path:
+        """An empty folder: in each container's mount namespace its root is made there."""
+        root = self.folder / "root"
+        root.mkdir(exist_ok=True)
+        return root
 
     def _sandbox(self, identifier: str) -> PodSandbox:
         try:
