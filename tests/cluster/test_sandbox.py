@@ -15,6 +15,7 @@ import pytest
 
 from inference_fleet.sandbox import cluster, namespaces
 from inference_fleet.sandbox.cluster import Sandbox, SandboxError
+from inference_fleet.sandbox.hollow import HOLLOW_LABEL
 from inference_fleet.sandbox.state import Settings
 
 _END_SECONDS = 20.0
@@ -24,8 +25,8 @@ KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "k
 
 @pytest.fixture(scope="module")
 def second() -> Iterator[Sandbox]:
-    """A control plane without nodes, beside the first sandbox."""
-    with Sandbox.start(Settings(name=f"second-{os.getpid()}", nodes=0)) as running:
+    """Another one beside the first, with hollow nodes only."""
+    with Sandbox.start(Settings(name=f"second-{os.getpid()}", nodes=0, hollow_nodes=2)) as running:
         yield running
 
 
@@ -126,7 +127,30 @@ def test_two_sandboxes_do_not_see_each_other(sandbox: Sandbox, second: Sandbox) 
     second.kubectl("create", "namespace", "only-here")
     assert "only-here" in second.kubectl("get", "namespaces", "-o", "name")
     assert "only-here" not in sandbox.kubectl("get", "namespaces", "-o", "name")
-    assert second.kubectl("get", "nodes", "-o", "name") == ""
+    assert second.kubectl("get", "nodes", "-o", "name") == "node/hollow-1\nnode/hollow-2\n"
+
+
+def test_pods_seem_to_run_on_hollow_nodes_and_go_when_deleted(second: Sandbox) -> None:
+    pod = {
+        "nodeSelector": {HOLLOW_LABEL: "true"},
+        "tolerations": [{"key": HOLLOW_LABEL, "operator": "Exists"}],
+        "containers": [{"name": "c", "image": "any", "resources": {"limits": {"nvidia.com/gpu": "4"}}}],
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "seeming"},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app": "seeming"}},
+            "template": {"metadata": {"labels": {"app": "seeming"}}, "spec": pod},
+        },
+    }
+    second.kubectl("apply", "-f", "-", stdin=json.dumps(deployment))
+    # Four GPUs on each of two nodes: the third pod stays out.
+    second.kubectl("wait", "deployment/seeming", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=50s")
+    second.kubectl("delete", "deployment", "seeming", "--cascade=foreground", "--timeout=50s")
+    assert second.kubectl("get", "pods", "-o", "name") == ""
 
 
 def test_a_name_that_is_up_cannot_be_brought_up_again(second: Sandbox) -> None:

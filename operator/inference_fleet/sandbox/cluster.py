@@ -19,7 +19,7 @@ from typing import Any
 from inference_fleet.sandbox import namespaces
 from inference_fleet.sandbox.forwarders import listen_outside
 from inference_fleet.sandbox.state import Outside, SandboxState, Settings, StateFolder, state_folder
-from inference_fleet.sandbox.supervisor import CONTROL_PLANE_TOOLS
+from inference_fleet.sandbox.supervisor import needed_tools
 from inference_fleet.sandbox.tools import Progress, silent, tool_path
 
 SCHEMA_VERSION = "inference-fleet/sandbox/v1"
@@ -133,6 +133,7 @@ class Sandbox:
             "apiServer": self.api_server,
             "prometheusUrl": self.prometheus_url,
             "nodes": list(state.nodes),
+            "hollowNodes": self.settings.hollow_nodes,
             "processes": [
                 {"name": process.name, "pid": ids.get(process.pid), "ready": process.ready and process.pid in ids}
                 for process in state.processes
@@ -198,7 +199,7 @@ def _launch(settings: Settings, *, progress: Progress, lifeline: int | None) -> 
     """Begin a sandbox; with a `lifeline` (the reading end of a pipe) it ends when nobody holds the other end."""
     folder = state_folder(settings.name)
     namespaces.check_namespaces()
-    for tool in (*CONTROL_PLANE_TOOLS, *_NODE_TOOLS, "kubectl", "ip"):
+    for tool in (*needed_tools(settings), *_NODE_TOOLS, "kubectl", "ip"):
         tool_path(tool, kubernetes_version=settings.kubernetes_version, progress=progress)
     with _alone(folder):
         if find(settings.name) is not None:

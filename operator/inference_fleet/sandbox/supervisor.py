@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import datetime
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from inference_fleet.sandbox import certificates, control_plane, monitoring
+from inference_fleet.sandbox import certificates, control_plane, hollow, monitoring
 from inference_fleet.sandbox.control_plane import API_PORT, Binaries, Credentials
 from inference_fleet.sandbox.daemon import Daemon, FileAppears
 from inference_fleet.sandbox.forwarders import forwarding
@@ -29,7 +30,12 @@ from inference_fleet.sandbox.process_table import ProcessTable, StartFailed
 from inference_fleet.sandbox.state import SandboxState, Settings, StateFolder
 from inference_fleet.sandbox.tools import ToolUnavailable, silent, tool_path
 
-CONTROL_PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "prometheus")
+_CONTROL_PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "prometheus")
+
+
+def needed_tools(settings: Settings) -> tuple[str, ...]:
+    """The programs that run beside the nodes."""
+    return (*_CONTROL_PLANE_TOOLS, *(("kwok",) if settings.hollow_nodes else ()))
 
 
 class Supervisor:
@@ -62,7 +68,7 @@ class Supervisor:
     def _find_binaries(self) -> Binaries:
         return {
             name: tool_path(name, kubernetes_version=self._settings.kubernetes_version, progress=silent)
-            for name in CONTROL_PLANE_TOOLS
+            for name in needed_tools(self._settings)
         }
 
     async def _until_leaving(self, work: Callable[[], Awaitable[None]]) -> bool:
@@ -108,12 +114,15 @@ class Supervisor:
             control_plane.scheduler(binaries, credentials=credentials),
             monitoring.prometheus(binaries, config=config, data=folder.path / "prometheus"),
             *(self._node(index, credentials) for index in range(1, settings.nodes + 1)),
+            *self._hollow_daemons(binaries),
         )
         async with asyncio.TaskGroup() as together:
             for daemon in daemons:
                 together.create_task(self._table.start(daemon))
+            together.create_task(self._create_hollow_nodes(credentials))
         self._say("Starting", message="waiting for the nodes to be Ready", fraction=0.9)
-        await wait_for_nodes(self._state.nodes, gpus=settings.gpus_per_node, credentials=credentials)
+        nodes = (*self._state.nodes, *hollow.node_names(settings.hollow_nodes))
+        await wait_for_nodes(nodes, gpus=settings.gpus_per_node, credentials=credentials)
 
     def _node(self, index: int, credentials: Credentials) -> Daemon:
         settings, name = self._settings, f"node-{index}"
@@ -128,6 +137,22 @@ class Supervisor:
         )
         self._state = replace(self._state, nodes=(*self._state.nodes, name))
         return Daemon(name, argv, FileAppears(own / "ready"))
+
+    def _hollow_daemons(self, binaries: Binaries) -> tuple[Daemon, ...]:
+        if not self._settings.hollow_nodes:
+            return ()
+        config = self._folder.path / "kwok.yaml"
+        return (hollow.kwok(binaries, kubeconfig=self._folder.inner_kubeconfig, config=config),)
+
+    async def _create_hollow_nodes(self, credentials: Credentials) -> None:
+        settings, now = self._settings, datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        nodes = [
+            hollow.node_object(
+                name, gpus=settings.gpus_per_node, now=now, kubernetes_version=settings.kubernetes_version
+            )
+            for name in hollow.node_names(settings.hollow_nodes)
+        ]
+        await hollow.create_nodes(nodes, credentials=credentials)
 
     def _say(self, phase: str, *, message: str, fraction: float) -> None:
         self._state = replace(self._state, phase=phase, message=message, fraction=fraction)
