@@ -52,6 +52,14 @@ CASES: dict[str, dict[str, Any]] = {
         }
     },
     "an unknown speculative method": {"speculative": {"method": "guess", "numSpeculativeTokens": 3}},
+    "an n-gram scheduled ahead": {
+        "batching": {"asyncScheduling": True},
+        "speculative": {"method": "ngram", "numSpeculativeTokens": 3},
+    },
+    "scheduled ahead": {"batching": {"asyncScheduling": True}},
+    "experts of a dense model": {"parallelism": {"tensorParallelSize": 2, "enableExpertParallel": True}},
+    "copies": {"parallelism": {"dataParallelSize": 2}},
+    "stages": {"parallelism": {"tensorParallelSize": 2, "pipelineParallelSize": 2}},
     "heads that do not divide": {"parallelism": {"tensorParallelSize": 3}},
     "eager and unoptimized": {"enforceEager": True, "optimizationLevel": 0, "dtype": "bfloat16"},
     "float32": {"dtype": "float32"},

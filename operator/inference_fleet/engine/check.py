@@ -11,10 +11,9 @@ from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.arguments import engine_arguments, engine_environment
 from inference_fleet.engine.case import Case, Check
-from inference_fleet.engine.checks import batching, cache, memory, model, parallelism
+from inference_fleet.engine.checks import batching, cache, memory, model, parallelism, speculation
 from inference_fleet.engine.checks.extra_arguments import extra_arguments
 from inference_fleet.engine.checks.quantization import quantization
-from inference_fleet.engine.checks.speculation import speculation
 from inference_fleet.engine.engine_plan import EnginePlan, EngineResult
 from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.memory import memory_report
@@ -34,10 +33,12 @@ _CHECKS: tuple[Check, ...] = (
     batching.tokens_per_step,
     batching.bounds,
     batching.scheduling_policy,
-    speculation,
+    speculation.method,
+    speculation.async_scheduling,
     parallelism.devices_of_a_node,
     parallelism.attention_heads,
     parallelism.layers,
+    parallelism.experts,
     memory.weights_fit,
     extra_arguments,
 )

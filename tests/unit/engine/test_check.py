@@ -118,6 +118,16 @@ def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
             "speculative.draftTensorParallelSize",
             Reason.CONFLICTING_SETTINGS,
         ),
+        (
+            {"batching": {"asyncScheduling": True}, "speculative": {"method": "ngram", "numSpeculativeTokens": 3}},
+            "batching.asyncScheduling",
+            Reason.CONFLICTING_SETTINGS,
+        ),
+        (
+            {"parallelism": {"tensorParallelSize": 2, "enableExpertParallel": True}},
+            "parallelism.enableExpertParallel",
+            Reason.CONFLICTING_SETTINGS,
+        ),
         ({"parallelism": {"tensorParallelSize": 16}}, "parallelism", Reason.TOO_MANY_DEVICES),
         ({"parallelism": {"tensorParallelSize": 3}}, "parallelism.tensorParallelSize", Reason.CONFLICTING_SETTINGS),
         ({"extraArgs": ["--max-num-seqs=4"]}, "extraArgs[0]", Reason.FLAG_NOT_ALLOWED),

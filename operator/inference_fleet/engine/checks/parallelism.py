@@ -38,3 +38,14 @@ def layers(case: Case) -> Iterator[Finding]:
     if known and stages > known:
         message = f"{stages} stages are more than the model's {known} layers."
         yield Refusal(f"{_PATH}.pipelineParallelSize", Reason.CONFLICTING_SETTINGS, message, "Lower it.")
+
+
+def experts(case: Case) -> Iterator[Finding]:
+    """Expert parallelism spreads experts: a model must have some."""
+    parallel, shape = case.engine.parallelism, case.shape
+    if parallel is None or not parallel.enable_expert_parallel or shape is None or shape.num_hidden_layers is None:
+        return
+    if not shape.num_local_experts:
+        message = "the model has no experts, as far as model.shape says."
+        way_out = "Leave it out, or set model.shape.numLocalExperts."
+        yield Refusal(f"{_PATH}.enableExpertParallel", Reason.CONFLICTING_SETTINGS, message, way_out)

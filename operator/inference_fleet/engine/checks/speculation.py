@@ -11,35 +11,37 @@ from inference_fleet.engine.case import Case, Finding
 _PATH = "engine.vllm.speculative"
 _NEEDS_DRAFT = ("draft_model", "eagle", "eagle3", "dflash", "dspark")
 _WITHOUT_DRAFT = ("ngram", "ngram_gpu", "suffix")
+# config/vllm.py of 0.32 and 0.33; and everything called mtp.
+_AHEAD = ("eagle", "eagle3", "draft_model", "ngram_gpu", "dspark", "dflash")
 # Methods that need what no field can give: Python code, or files that something else writes.
 _NOT_OFFERED = ("custom_class", "extract_hidden_states")
 
 
-def speculation(case: Case) -> Iterator[Finding]:
+def method(case: Case) -> Iterator[Finding]:
     """The method and its parts."""
     speculative, version = case.engine.speculative, case.version
     if speculative is None:
         return
-    method = speculative.method
-    if method not in version.speculative_methods or method in _NOT_OFFERED:
-        yield _unknown(case, method)
+    name = speculative.method
+    if name not in version.speculative_methods or name in _NOT_OFFERED:
+        yield _unknown(case, name)
         return
-    if method in version.deprecated_speculative:
-        message = f"{method} is gone in the next release of vLLM."
-        way_out = f"Its successor is {version.deprecated_speculative[method]}."
+    if name in version.deprecated_speculative:
+        message = f"{name} is gone in the next release of vLLM."
+        way_out = f"Its successor is {version.deprecated_speculative[name]}."
         yield Advice(f"{_PATH}.method", Reason.DEPRECATED, message, way_out)
-    if method in _NEEDS_DRAFT and speculative.model is None:
-        message = f"{method} needs a draft."
+    if name in _NEEDS_DRAFT and speculative.model is None:
+        message = f"{name} needs a draft."
         yield Refusal(f"{_PATH}.model", Reason.CONFLICTING_SETTINGS, message, "Set speculative.model.")
-    if method in _WITHOUT_DRAFT and speculative.model is not None:
-        message = f"{method} takes no draft model."
+    if name in _WITHOUT_DRAFT and speculative.model is not None:
+        message = f"{name} takes no draft model."
         yield Refusal(f"{_PATH}.model", Reason.CONFLICTING_SETTINGS, message, "Leave it out.")
-    if method in ("ngram", "ngram_gpu") and speculative.num_speculative_tokens is None:
-        message = f"{method} needs a depth."
+    if name in ("ngram", "ngram_gpu") and speculative.num_speculative_tokens is None:
+        message = f"{name} needs a depth."
         yield Refusal(
             f"{_PATH}.numSpeculativeTokens", Reason.CONFLICTING_SETTINGS, message, "Set it, for example to 4."
         )
-    if method == "suffix" and case.engine.image is None:
+    if name == "suffix" and case.engine.image is None:
         message = "suffix needs the Python package arctic-inference, which vLLM does not bring along."
         yield Advice(f"{_PATH}.method", Reason.UNSUPPORTED_SETTING, message, "Name an image that has it.")
     if speculative.model is not None and speculative.model.s3 is not None:
@@ -50,6 +52,18 @@ def speculation(case: Case) -> Iterator[Finding]:
     if draft_devices is not None and draft_devices not in (1, case.tensor_parallel_size):
         message = f"{draft_devices} is neither 1 nor the target's tensorParallelSize {case.tensor_parallel_size}."
         yield Refusal(f"{_PATH}.draftTensorParallelSize", Reason.CONFLICTING_SETTINGS, message, "Leave it out.")
+
+
+def async_scheduling(case: Case) -> Iterator[Finding]:
+    """Methods that propose from what the last step wrote cannot be scheduled ahead of it."""
+    speculative, batching = case.engine.speculative, case.engine.batching
+    if speculative is None or batching is None or not batching.async_scheduling:
+        return
+    method = speculative.method
+    if method not in _AHEAD and not method.endswith("mtp"):
+        message = f"speculative method {method} cannot be scheduled ahead."
+        way_out = "Leave it out: vLLM then decides by the method."
+        yield Refusal("engine.vllm.batching.asyncScheduling", Reason.CONFLICTING_SETTINGS, message, way_out)
 
 
 def _unknown(case: Case, method: str) -> Refusal:
