@@ -40,7 +40,7 @@ class LostLead(ClusterError):
 class Execution:
     """How it went. touched: keys to look at again. refused: writes that will fail again unless something changes.
 
-    lowered: something was taken away.
+    lowered: a count was lowered; marking the pods that go first is not that yet.
     """
 
     done: int = 0
@@ -78,7 +78,7 @@ class Executor:
             try:
                 touched |= await self._write(write)
                 done += 1
-                lowered = lowered or _takes_away(write)
+                lowered = lowered or _lowers_a_count(write)
             except (Conflict, NotFound) as error:
                 _log.debug("%s: %s", _words(write), error)
                 stale = error
@@ -183,6 +183,10 @@ def _fenced(body: Mapping[str, Any], write: Apply | Patch) -> Object:
 
 def _takes_away(write: Write) -> bool:
     return isinstance(write, Delete) or (isinstance(write, Patch) and write.lowers)
+
+
+def _lowers_a_count(write: Write) -> bool:
+    return isinstance(write, Patch) and write.lowers and write.reference.kind == "ReplicaSet"
 
 
 def _owner_name(obj: Mapping[str, Any]) -> str | None:
