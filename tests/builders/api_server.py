@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -25,6 +27,7 @@ from inference_fleet.sandbox.tools import silent, tool_path
 # The one that is tested everywhere; KUBERNETES_VERSION=1.36.4 tries the other.
 KUBERNETES_VERSION = os.environ.get("KUBERNETES_VERSION", "1.37.1")
 TOKEN = "test-admin"
+_PR_SET_PDEATHSIG = 1
 _READY_WITHIN_SECONDS = 120.0
 _STOP_WITHIN_SECONDS = 15.0
 
@@ -132,7 +135,13 @@ class ApiServer:
     def _run(self, tool: str, *arguments: str) -> None:
         with (self.folder / f"{tool}.log").open("wb") as log:
             self._processes.append(
-                subprocess.Popen([str(self._tool(tool)), *arguments], stdout=log, stderr=log, cwd=self.folder)
+                subprocess.Popen(
+                    [str(self._tool(tool)), *arguments],
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    preexec_fn=_end_with_the_tests,
+                )
             )
 
     def _tool(self, name: str) -> Path:
@@ -170,6 +179,11 @@ class ApiServer:
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "default"}}],
             "current-context": "x",
         }
+
+
+def _end_with_the_tests() -> None:
+    """Have the kernel end this process when the tests are killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _free_ports(count: int) -> list[int]:

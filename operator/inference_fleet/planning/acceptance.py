@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.conditions import Reason
-from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
+from inference_fleet.api.inference_deployment import InferenceDeploymentSpec, Rollout
 from inference_fleet.api.intent import VariantIntent, variant_intents
 from inference_fleet.api.parse import parse_accelerator_class, parse_inference_deployment
 from inference_fleet.api.refusal import Advice, Refusal
@@ -169,6 +169,9 @@ def _warnings(spec: InferenceDeploymentSpec) -> tuple[Advice, ...]:
                 f"{spec.rollout.on_no_surge_capacity} is not built yet and behaves as Wait",
             )
         )
+    if spec.rollout.surge_timeout_seconds != Rollout().surge_timeout_seconds:
+        message = "has no effect yet: without devices every rollout waits, whatever onNoSurgeCapacity says"
+        found.append(Advice("spec.rollout.surgeTimeoutSeconds", Reason.IGNORED, message))
     return tuple(found)
 
 
