@@ -77,6 +77,7 @@ class Executor:
                 continue
             try:
                 touched |= await self._write(write)
+                self._telemetry.writes.labels(write.reference.kind, type(write).__name__.lower()).inc()
                 done += 1
                 lowered = lowered or _lowers_a_count(write)
             except (Conflict, NotFound) as error:
@@ -105,6 +106,7 @@ class Executor:
             subresource="status",
         )
         self._store.put(INFERENCE_DEPLOYMENTS, answer)
+        self._telemetry.writes.labels(INFERENCE_DEPLOYMENTS.kind, "status").inc()
         # The next plan starts from what it reads there.
         same = answer.get("status") == deployment.get("status")
         return frozenset() if same else frozenset({(metadata["namespace"], metadata["name"])})

@@ -72,7 +72,7 @@ class Loop:
         )
         self.tick = Tick(self.store, self.queue, signals, clock, self.telemetry, settings.tick_seconds)
         self.checkpoints = Checkpoints(cluster, self.store, self.tick, clock, namespaces=settings.namespaces)
-        executor = Executor(cluster, self.store, leads=self.leads, sees=self.sees)
+        executor = Executor(cluster, self.store, self.telemetry, leads=self.leads, sees=self.sees)
         events = EventRecorder(cluster, clock, instance=settings.identity)
         self.reconciler = Reconciler(self.store, self.queue, executor, events, self.tick, clock, self.telemetry)
         self.reflectors = [

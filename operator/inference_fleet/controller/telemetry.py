@@ -86,6 +86,11 @@ class Telemetry:
             "inference_fleet_ticks_total", "Looks at Prometheus, by result.", ["result"], registry=self.registry
         )
 
+        # A series that begins with its first error shows no increase of it.
+        self.reconcile_errors.labels(CONTROLLER)
+        for result in ("success", "requeue", "requeue_after", "error"):
+            self.reconciles.labels(CONTROLLER, result)
+
     def watch_queue(self, queue: WorkQueue) -> None:
         """Show the queue's state whenever the page is read."""
         self.registry.register(_Family(lambda: _queue_metrics(queue)))

@@ -13,6 +13,7 @@ from inference_fleet.adapters.ports import Object
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS, REPLICA_SETS
 from inference_fleet.controller.executor import Executor, LostLead
 from inference_fleet.controller.store import Store
+from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.planning.writes import Apply, Create, Delete, ObjectReference, Patch
 
 REFERENCE = ObjectReference("apps/v1", "ReplicaSet", "replicasets", "chat", "pool")
@@ -43,7 +44,9 @@ class Case:
         self.cluster = InMemoryCluster(VirtualClock())
         self.store = Store()
         self.leads = self.sees = True
-        self.executor = Executor(self.cluster, self.store, leads=lambda: self.leads, sees=lambda: self.sees)
+        self.executor = Executor(
+            self.cluster, self.store, Telemetry(), leads=lambda: self.leads, sees=lambda: self.sees
+        )
 
     def standing(self, **metadata: Any) -> Object:
         obj = self.cluster.add(REPLICA_SETS, body(**metadata), namespace="chat")
