@@ -56,9 +56,18 @@ class Executor:
     leads: whether this process still holds the Lease. sees: whether the view of the children is being kept up.
     """
 
-    def __init__(self, cluster: Cluster, store: Store, *, leads: Callable[[], bool], sees: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        telemetry: Telemetry,
+        *,
+        leads: Callable[[], bool],
+        sees: Callable[[], bool],
+    ) -> None:
         self._cluster = cluster
         self._store = store
+        self._telemetry = telemetry
         self._leads = leads
         self._sees = sees
 
