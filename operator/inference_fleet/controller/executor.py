@@ -21,6 +21,7 @@ from inference_fleet.adapters.ports import (
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 from inference_fleet.api.names import INFERENCE_DEPLOYMENT_KIND
 from inference_fleet.controller.store import Store
+from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.pools import owner_uid
 from inference_fleet.planning.writes import Apply, Create, Delete, ObjectReference, Patch, Write
