@@ -326,6 +326,48 @@ def test_exec_in_a_container_that_does_not_run_is_refused(runtime: RuntimeServic
         runtime.exec(runtime.messages.ExecRequest(container_id=identifier))
 
 
+# In nsenter's place: runs what comes after `--` as a child that outlives it unless both are killed.
+NSENTER = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+"$@" &
+wait $!
+"""
+
+
+@pytest.fixture
+def nsenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "nsenter").write_text(NSENTER)
+    (folder / "nsenter").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.mark.usefixtures("nsenter")
+def test_exec_answers_with_output_and_status_in_the_containers_environment(
+    runtime: RuntimeService, tmp_path: Path
+) -> None:
+    cri = runtime.messages
+    variable = cri.KeyValue(key="WORD", value=b"said")
+    identifier = container(runtime, sandbox(runtime, tmp_path), envs=[variable])
+    start(runtime, identifier)
+    command = ["sh", "-c", "echo $WORD; echo no >&2; exit 3"]
+    done = runtime.exec_sync(cri.ExecSyncRequest(container_id=identifier, cmd=command))
+    assert (done.stdout, done.stderr, done.exit_code) == (b"said\n", b"no\n", 3)
+
+
+@pytest.mark.usefixtures("nsenter")
+def test_exec_that_takes_too_long_is_killed_with_its_children(runtime: RuntimeService, tmp_path: Path) -> None:
+    identifier = container(runtime, sandbox(runtime, tmp_path))
+    start(runtime, identifier)
+    request = runtime.messages.ExecSyncRequest(container_id=identifier, cmd=["sleep", "600"], timeout=1)
+    # With only nsenter killed its child would hold the pipes, and this call, for 600 s.
+    with pytest.raises(Refused, match="longer than 1 s") as refused:
+        runtime.exec_sync(request)
+    assert refused.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 def test_only_known_images_can_be_pulled(cri: ModuleType) -> None:
     images = ImageService(cri, ImageCatalog(engine=EngineKind.EMULATED), folder="/")
     pulled = images.pull_image(cri.PullImageRequest(image=cri.ImageSpec(image=ENGINE)))

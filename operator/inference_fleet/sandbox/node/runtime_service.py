@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import grpc
 from inference_fleet.sandbox.node.container import Container, NotStartable, PodSandbox
 from inference_fleet.sandbox.node.container_log import open_log
 from inference_fleet.sandbox.node.container_process import Launch
+from inference_fleet.sandbox.node.exec_command import CommandTimeout, run_in_container
 from inference_fleet.sandbox.node.grpc_services import Refused, not_found
 from inference_fleet.sandbox.node.images import ImageCatalog, NotRunnable
 from inference_fleet.sandbox.node.launch_order import launch_order
@@ -217,20 +217,15 @@ class RuntimeService:
         pid = container.pid
         if pid is None:
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "the container is not running")
-        enter = ("nsenter", "--target", str(pid), "--mount", "--net", "--uts", "--ipc", "--pid", "--user")
         try:
-            done = subprocess.run(
-                (*enter, "--preserve-credentials", "--", *request.cmd),
-                capture_output=True,
-                check=False,
-                env=dict(container.environment),
-                stdin=subprocess.DEVNULL,
-                timeout=request.timeout or None,
+            done = run_in_container(
+                pid, request.cmd, environment=container.environment, timeout_seconds=request.timeout or None
             )
-        except subprocess.TimeoutExpired as error:
-            message = f"the command took longer than {request.timeout} s"
-            raise Refused(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
-        return self.messages.ExecSyncResponse(stdout=done.stdout, stderr=done.stderr, exit_code=done.returncode)
+        except CommandTimeout as error:
+            raise Refused(grpc.StatusCode.DEADLINE_EXCEEDED, str(error)) from error
+        except OSError as error:
+            raise Refused(grpc.StatusCode.UNKNOWN, str(error)) from error
+        return self.messages.ExecSyncResponse(stdout=done.output, stderr=done.errors, exit_code=done.exit_status)
 
     def exec(self, request: Any) -> Any:
         raise Refused(grpc.StatusCode.UNIMPLEMENTED, _NO_STREAMS)
