@@ -89,6 +89,8 @@ def difference(description: Mapping[str, Any]) -> Difference:
         for name in flags.keys() & known.flags.keys()
         if not set(flags[name]["spellings"]) <= set(known.flags[name].spellings)
         or sorted(flags[name]["choices"]) != sorted(known.flags[name].choices)
+        or flags[name]["kind"] != known.flags[name].kind
+        or flags[name]["values"] != known.flags[name].values
     ]
     return Difference(
         version,

@@ -1,9 +1,10 @@
 """Run by the Python that has vLLM, never imported: says what this vLLM's command line is, and what it makes of others.
 
-Reads {"parse": [[word, ...], ...], "configure": [[word, ...], ...]} from standard input, if there is something; writes
-one line of JSON to standard output: {"version", "flags": [{"name", "spellings", "choices"}], "parsed": [{"values"} or
-{"error"}], "configured": [{} or {"error"}]}. Configuring goes on from parsing to vLLM's own check of the whole, for
-which --model must be a folder with a config.json.
+Reads from standard input, if there is something: {"parse": [[word, ...], ...], "configure": [[word, ...], ...]}.
+Writes one line of JSON to standard output:
+{"version", "flags": [{"name", "spellings", "choices", "kind", "values", "default"}],
+"parsed": [{"values"} or {"error"}], "configured": [{} or {"error"}]}.
+Configuring goes on from parsing to vLLM's own check of the whole, for which --model must be a folder with a config.json.
 """
 
 import contextlib
@@ -43,6 +44,9 @@ def probe(wanted: dict[str, list[list[str]]]) -> dict[str, Any]:
                 "name": action.dest,
                 "spellings": list(action.option_strings),
                 "choices": sorted(str(choice) for choice in action.choices) if action.choices else [],
+                "kind": kind(action),
+                "values": values(action),
+                "default": plain(action.default),
             }
             for action in actions
         ],
@@ -59,6 +63,43 @@ def make_parser(parser_class: Callable[[], Any]) -> Any:
             continue
         return module.make_arg_parser(parser_class())
     raise SystemExit("this vLLM keeps its parser in none of " + ", ".join(MODULES))
+
+
+def kind(action: Any) -> str:
+    """The flag's kind, found out by what it makes of words: vLLM's types are functions without useful names."""
+    if action.nargs == 0:
+        return (
+            "switch" if "Boolean" in type(action).__name__ or "EnableDisable" in type(action).__name__ else "presence"
+        )
+    if takes(action, "8k", kinds=(int,)):
+        return "sizeOrAuto" if takes(action, "auto", kinds=(int,)) else "size"
+    if takes(action, "7", kinds=(int,)) and not takes(action, "[]", kinds=(list,)):
+        return "integer"
+    if takes(action, "0.5", kinds=(float,)) and not takes(action, "[]", kinds=(list,)):
+        return "number"
+    if takes(action, "{}", kinds=(str, list)) or not takes(action, "{}", kinds=(object,)):
+        return "text"
+    return "jsonOrText" if takes(action, "plain.word", kinds=(str,)) else "json"
+
+
+def takes(action: Any, word: str, *, kinds: tuple[type, ...]) -> bool:
+    try:
+        return isinstance((action.type or str)(word), kinds)
+    except Exception:
+        return False
+
+
+def values(action: Any) -> str:
+    if type(action).__name__ == "_AppendAction":
+        return "append"
+    return {"+": "many", "?": "optional"}.get(action.nargs, "one")
+
+
+def plain(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return None
 
 
 def parse(parser: Any, words: list[str]) -> dict[str, Any]:

@@ -19,7 +19,15 @@ def described(version: str = "0.33.0") -> dict[str, Any]:
     release = engine_version("0.33.0")
     assert isinstance(release, EngineVersion)
     flags = [
-        {"name": flag.name, "spellings": [flag.flag], "choices": list(flag.choices)} for flag in release.flags.values()
+        {
+            "name": flag.name,
+            "spellings": [flag.flag],
+            "choices": list(flag.choices),
+            "kind": flag.kind,
+            "values": flag.values,
+            "default": flag.default,
+        }
+        for flag in release.flags.values()
     ]
     return {"version": version, "flags": flags, "parsed": []}
 
@@ -64,7 +72,7 @@ def test_an_installed_vllm_that_is_known_is_said_to_be(tmp_path: Path, capsys: p
 def test_differences_are_named_and_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = described()
     answer["flags"] = [flag for flag in answer["flags"] if flag["name"] != "seed"]
-    answer["flags"].append({"name": "new_thing", "spellings": ["--new-thing"], "choices": []})
+    answer["flags"].append({**answer["flags"][0], "name": "new_thing", "spellings": ["--new-thing"]})
     python = interpreter(tmp_path, answer=json.dumps(answer))
 
     assert run(["engine", "describe", "--python", python, "-o", "json"]) == EXIT_FAILED
