@@ -137,6 +137,16 @@ def test_shared_memory_is_64_mebibytes_unless_a_volume_lies_there(order: LaunchO
 
 
 @needs_namespaces
+def test_the_machines_devices_are_not_there(order: LaunchOrder) -> None:
+    done = run(order, "ls /dev; head -c 1 /dev/urandom | wc -c; echo x > /dev/null; echo said > /dev/stdout")
+    *names, count, said = done.stdout.split()
+    assert set(names) <= {
+        *("null", "zero", "full", "random", "urandom", "tty", "shm", "fd", "stdin", "stdout", "stderr")
+    }
+    assert (count, said) == ("1", "said"), done.stderr
+
+
+@needs_namespaces
 def test_what_the_program_needs_stays_visible_in_scratch_space(order: LaunchOrder, tmp_path: Path) -> None:
     needed = tmp_path / "needed"
     needed.mkdir()

@@ -104,6 +104,7 @@ def lay_tree(order: LaunchOrder) -> list[tuple[str, bool]]:
     volumes = kept + sorted(order.volumes, key=lambda volume: volume.target.count("/"))
     # Sources may lie where the scratch space comes to lie.
     sources = [os.open(volume.source, os.O_PATH) for volume in volumes]
+    tree.lay_devices()
     places = []
     shared_memory = tree.provide_folder("/dev/shm")  # noqa: S108
     mounts.mount_tmpfs(shared_memory, mode=0o1777, size_bytes=_SHARED_MEMORY_BYTES)

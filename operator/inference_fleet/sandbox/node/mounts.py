@@ -22,6 +22,8 @@ _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY = 1
 # As the OCI runtimes have it for containers.
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _MACHINE_SETTINGS = (
     "/proc/sys",
     "/proc/sysrq-trigger",
@@ -128,6 +130,17 @@ class Tree:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
         return path
+
+    def lay_devices(self) -> None:
+        """A /dev with the devices every container has instead of the machine's, which root could open here too."""
+        kept = {name: os.open(f"/dev/{name}", os.O_PATH) for name in _DEVICES if os.path.exists(f"/dev/{name}")}
+        mount_tmpfs("/dev", mode=0o755)
+        self.own.add("/dev")
+        for name, device in kept.items():
+            self.lay(f"/proc/self/fd/{device}", f"/dev/{name}")
+            os.close(device)
+        for name, target in _DEVICE_LINKS.items():
+            os.symlink(target, f"/dev/{name}")
 
     def _own_parent(self, path: str) -> None:
         """Shadow the nearest folder that exists, unless it is on a file system made here."""
