@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from inference_fleet.engine.command_line import ParsedCommandLine, parse_command
 from inference_fleet.sandbox.real_engine import RealEngine, find_real_engine
 
 VERSION = "0.32.0"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 SPECS: dict[str, dict[str, Any]] = {
     "nothing said": {},
     "everything said": {
@@ -92,6 +96,17 @@ def test_the_data_has_every_flag_spelling_and_choice_of_the_installed_release(an
 
     assert found.version == VERSION
     assert found.empty, found
+
+
+def test_the_release_script_writes_the_data_file_again(answer: Mapping[str, Any]) -> None:
+    spec = importlib.util.spec_from_file_location("engine_release", SCRIPTS / "engine_release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    written = (script.DATA / "vllm-0.32.json").read_text(encoding="utf-8")
+
+    assert script.text(script.release(answer, former=json.loads(written))) == written
 
 
 def test_vllm_takes_what_the_operator_writes_and_reads_it_as_the_operator_does(answer: Mapping[str, Any]) -> None:

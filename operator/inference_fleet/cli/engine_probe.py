@@ -4,7 +4,7 @@ Reads from standard input, if there is something: {"parse": [[word, ...], ...], 
 Writes one line of JSON to standard output:
 {"version", "flags": [{"name", "spellings", "choices", "kind", "values", "default"}],
 "parsed": [{"values"} or {"error"}], "configured": [{} or {"error"}]}.
-Configuring goes on from parsing to vLLM's own check of the whole, for which --model must be a folder with a config.json.
+Configuring goes on from parsing to vLLM's own check of the whole: --model must then be a folder with a config.json.
 """
 
 import contextlib
