@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.intent import VariantIntent, overlay, variant_intents
@@ -37,6 +39,15 @@ def make_intent(*, name: str = OWNER.name, **spec: Any) -> VariantIntent:
     laid = InferenceDeploymentSpec.model_validate(overlay(_SPEC, spec), context=WITHOUT_RULES)
     intents = variant_intents(laid, name=name)
     return intents[0]
+
+
+def accepted_intent(**spec: Any) -> VariantIntent | None:
+    """As `make_intent`; None if the spec is refused."""
+    try:
+        InferenceDeploymentSpec.model_validate(overlay(_SPEC, spec))
+    except ValidationError:
+        return None
+    return make_intent(**spec)
 
 
 def make_accelerator(**spec: Any) -> AcceleratorClassSpec:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from builders.api_server import ApiServer
-from builders.intents import OWNER, make_accelerator, make_intent, make_plan
+from builders.intents import OWNER, accepted_intent, make_accelerator, make_intent, make_plan
+from builders.pod_strategies import platforms, specs
 from inference_fleet.api.inference_deployment import NetworkPolicyPeer
 from inference_fleet.planning.likeness import holds
 from inference_fleet.workload.controller_revision import controller_revision
@@ -101,6 +104,25 @@ def test_a_pool_is_valid_and_its_pods_are_restricted(server: ApiServer, intent: 
     template = body["spec"]["template"]
     pod = {"metadata": {**template["metadata"], "name": "one"}, "spec": template["spec"]}
     created(server, f"{CHAT}/pods?dryRun=All&fieldValidation=Strict", pod)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(said=specs, platform=platforms, devices=st.integers(0, 8))
+def test_whatever_is_accepted_becomes_a_valid_pool(
+    server: ApiServer, said: dict[str, Any], platform: dict[str, Any], devices: int
+) -> None:
+    intent = accepted_intent(**said)
+    assume(intent is not None)
+    assert intent is not None
+    body = replica_set(
+        OWNER,
+        intent=intent,
+        engine=make_plan(devices_per_replica=devices),
+        accelerator=make_accelerator(**platform),
+        revision=REVISION,
+        replicas=1,
+    )
+    created(server, "/apis/apps/v1/namespaces/chat/replicasets?dryRun=All", body)
 
 
 def test_every_other_child_is_valid(server: ApiServer) -> None:
