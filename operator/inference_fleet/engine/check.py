@@ -17,7 +17,7 @@ from inference_fleet.engine.checks.quantization import quantization
 from inference_fleet.engine.engine_plan import EnginePlan, EngineResult
 from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.memory import memory_report
-from inference_fleet.engine.step_time import DEFAULT_STEP_TIME
+from inference_fleet.engine.step_prior import step_time_prior
 from inference_fleet.engine.versions import engine_version
 
 # In the order in which people should read the findings.
@@ -88,6 +88,6 @@ def _plan(case: Case) -> EnginePlan:
         effective=case.limits,
         shape_source=case.shape_source,
         memory=memory_report(case),
-        step_time=DEFAULT_STEP_TIME,
+        step_time=step_time_prior(case),
         kv_cache_tokens=None,
     )

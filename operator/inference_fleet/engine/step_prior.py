@@ -1,0 +1,74 @@
+"""How long a step will probably take, before anything was measured: from the device's published figures and the shape.
+
+A step reads all weights once, computes the prompt tokens in it and reads the cache of its running sequences. The
+factors are the middle of published fits (Llama 3.1 8B on one H100: 6.5 and 7.5 ms a step, here 6.8; on one L40S: 22.6
+ms, here 21.9; on one A100 80 GB: 16.4 ms, here 10.2; Llama 3.3 70B on four H100: 12.6 ms, here 15.6; its prefill:
+76 us a token, here 71). Single fits of one model on one card differ by half: a prior, to be replaced by measurement.
+"""
+
+from __future__ import annotations
+
+from inference_fleet.engine.case import Case
+from inference_fleet.engine.memory import cache_bytes_per_token, least_weights_bytes
+from inference_fleet.engine.step_time import DEFAULT_STEP_TIME, StepTimeModel
+
+# Reading does not quite reach the datasheet's bandwidth; starting a step costs the same for every model.
+_READ_FACTOR = 1.1
+_STEP_OVERHEAD_SECONDS = 0.0015
+# Reductions between devices, once there are several.
+_EXCHANGE_SECONDS = 0.0025
+# Share of the dense peak that prefill reaches.
+_PREFILL_UTILIZATION = 0.5
+# Prompt and answer so far of a running chat request, tokens (Azure 2023 conversations: 1155 and half of 211).
+_CONTEXT_TOKENS = 1260
+_BYTES_PER_PARAMETER = 2
+_GIGA = 1e9
+_TERA = 1e12
+
+
+def step_time_prior(case: Case) -> StepTimeModel:
+    """The model of this variant, or the general one where the device's figures or the model's size are not known."""
+    performance = case.accelerator.performance
+    bandwidth = performance.memory_bandwidth_gigabytes_per_second if performance else None
+    teraflops = _teraflops(case)
+    weights, parameters = least_weights_bytes(case), _active_parameters(case)
+    if not bandwidth or not teraflops or weights is None or parameters is None:
+        return DEFAULT_STEP_TIME
+    exchange = _EXCHANGE_SECONDS if case.model_parallel_size > 1 else 0.0
+    cache = cache_bytes_per_token(case)
+    return StepTimeModel(
+        base_seconds=weights / (bandwidth * _GIGA) * _READ_FACTOR + _STEP_OVERHEAD_SECONDS + exchange,
+        per_prefill_token_seconds=2
+        * parameters
+        / case.model_parallel_size
+        / (teraflops * _TERA * _PREFILL_UTILIZATION),
+        per_decoding_sequence_seconds=(
+            DEFAULT_STEP_TIME.per_decoding_sequence_seconds
+            if cache is None
+            else cache * _CONTEXT_TOKENS / (bandwidth * _GIGA)
+        ),
+    )
+
+
+def _teraflops(case: Case) -> int | None:
+    performance = case.accelerator.performance
+    peaks = (performance.dense_teraflops if performance else None) or {}
+    quantization = case.engine.quantization
+    if quantization and quantization.method.startswith("fp8") and "fp8" in peaks:
+        return peaks["fp8"]
+    return peaks.get("bfloat16") or peaks.get("float16")
+
+
+def _active_parameters(case: Case) -> float | None:
+    """Parameters that one token goes through; of a mixture of experts the chosen share."""
+    shape = case.shape
+    if shape is None:
+        return None
+    parameters = shape.parameters
+    if parameters is None and shape.weights_bytes and shape.quantization_method is None:
+        parameters = shape.weights_bytes // _BYTES_PER_PARAMETER
+    if parameters is None:
+        return None
+    if shape.num_local_experts and shape.num_experts_per_tok:
+        return parameters * min(1.0, shape.num_experts_per_tok / shape.num_local_experts)
+    return float(parameters)
