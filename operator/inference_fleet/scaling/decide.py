@@ -1,7 +1,8 @@
 """How many replicas: the scaler. Pure; everything it knows is an argument, everything it learns is returned.
 
-A reactive rule for now: requests that run or wait, against what a replica carries within the objectives. Up at once;
-down only to the largest need of the hold window, and then slowly. Unknown never lowers; bounds come last.
+A plain rule for now: requests that run or wait, and their growth over a cold start, against what a replica carries
+within the objectives. Up at once; down only to the largest need of the hold window, and then slowly. Unknown never
+lowers; bounds come last.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from typing import Final
 
 from inference_fleet.scaling.bounds import Bounded, within_bounds
 from inference_fleet.scaling.capacity import planned_requests
-from inference_fleet.scaling.memory import MAXIMUM_COLD_STARTS, MAXIMUM_NEEDS, ScalerMemory, VariantMemory
+from inference_fleet.scaling.growth import growth
+from inference_fleet.scaling.memory import (
+    MAXIMUM_COLD_STARTS,
+    MAXIMUM_LOADS,
+    MAXIMUM_NEEDS,
+    ScalerMemory,
+    VariantMemory,
+)
 from inference_fleet.scaling.signals import FleetLoad, read_signals
 from inference_fleet.scaling.spread import Carrier, replicas_for_load, split_total
 from inference_fleet.scaling.types import (
@@ -46,13 +54,17 @@ class _Situation:
     """Counts of replicas the rules look at.
 
     need: what the load takes. current: what the ReplicaSets ask for. raised: those of them that serve or will, and
-    what the load takes beyond. lacks: some variant needs more than its ReplicaSets ask for. cold_start: seconds.
+    what the load takes beyond. lacks: some variant needs more than its ReplicaSets ask for; lacks_now: without the
+    growth to come too. cold_start: seconds. demand, ahead: requests now, and when a replica begun now is ready.
     """
 
     need: int
     current: int
     raised: int
     lacks: bool
+    lacks_now: bool
+    demand: float
+    ahead: float
     cold_start: float
 
 
@@ -77,29 +89,40 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     current = {variant.name: variant.desired for variant in observation.variants}
     coming = {variant.name: _coming(variant) for variant in observation.variants}
     demand = load.running + load.waiting + load.rejected
-    need = replicas_for_load(demand, carriers, kept={})
-    raised = replicas_for_load(demand, carriers, kept=coming)
+    cold_start = _cold_start(memory, limits)
+    ahead = demand + growth(memory.loads, now=now, load=demand, ahead_seconds=cold_start)
+    need = replicas_for_load(ahead, carriers, kept={})
+    raised = replicas_for_load(ahead, carriers, kept=coming)
     situation = _Situation(
         need=sum(need.values()),
         current=sum(current.values()),
         raised=sum(raised.values()),
         lacks=any(count > current.get(name, 0) for name, count in raised.items()),
-        cold_start=_cold_start(memory, limits),
+        cold_start=cold_start,
+        demand=demand,
+        ahead=ahead,
+        lacks_now=any(
+            count > current.get(name, 0) for name, count in replicas_for_load(demand, carriers, kept=coming).items()
+        ),
     )
     wish = _wish(memory, load, situation, now=now)
     if load.state is not SignalState.UNKNOWN:
-        memory = replace(memory, needs=(*memory.needs, (now, situation.need))[-MAXIMUM_NEEDS:])
+        memory = replace(
+            memory,
+            needs=(*memory.needs, (now, situation.need))[-MAXIMUM_NEEDS:],
+            loads=(*memory.loads, (now, demand))[-MAXIMUM_LOADS:],
+        )
     bounded = within_bounds(wish.replicas, limits, now=now)
     # A recommendation that nobody follows is no step down: the next one is not rate-limited by it.
     if limits.mode is Mode.AUTOMATIC and bounded.replicas < situation.current:
         memory = replace(memory, last_down=now)
 
     if limits.mode is Mode.AUTOMATIC:
-        kept = raised if wish.rule in (Rule.BACKLOG, Rule.SATURATION) else current
+        kept = raised if wish.rule in (Rule.BACKLOG, Rule.SATURATION, Rule.FORECAST) else current
         decision = _automatic(wish, bounded, carriers, kept=kept, load=load, now=now)
     else:
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, now=now)
-    return replace(decision, terms=_terms(load, carriers, need, situation.cold_start)), memory
+    return replace(decision, terms=_terms(load, carriers, need, situation)), memory
 
 
 def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, *, now: float) -> _Wish:
@@ -110,6 +133,9 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, *, now: 
         return _Wish(current, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {current}")
     # up: at once, in one step. Replicas that start count; those without a device or that fail do not, so another
     # variant takes their share: 3 wanted of a, 1 of them unschedulable -> 1 of b.
+    if situation.lacks and not situation.lacks_now:
+        words = f"{situation.demand:.0f} requests now, {situation.ahead:.0f} in {cold_start:.0f} s at this rise"
+        return _Wish(situation.raised, Rule.FORECAST, f"{words}: {situation.raised} replicas carry them")
     if situation.lacks:
         waiting = load.waiting + load.rejected > load.running
         rule = Rule.BACKLOG if waiting else Rule.SATURATION
@@ -247,7 +273,9 @@ def _cold_start(memory: ScalerMemory, limits: Limits) -> float:
 def _remember(memory: ScalerMemory, observation: Observation, load: FleetLoad, now: float) -> ScalerMemory:
     learned = []
     for variant in observation.variants:
-        starts = variant.cold_start_seconds or memory.variant(variant.name).cold_start_seconds
+        # A fleet that has shrunk shows fewer starts than were learned: what was learned stays.
+        known, seen = memory.variant(variant.name).cold_start_seconds, variant.cold_start_seconds
+        starts = seen if len(seen) >= min(len(known), KNOWN_AFTER_STARTS) else known
         learned.append((variant.name, VariantMemory(tuple(starts[-MAXIMUM_COLD_STARTS:]))))
     idle = load.state is SignalState.IDLE
     unknown = load.state is SignalState.UNKNOWN
@@ -262,12 +290,15 @@ def _remember(memory: ScalerMemory, observation: Observation, load: FleetLoad, n
     )
 
 
-def _terms(load: FleetLoad, carriers: tuple[Carrier, ...], need: dict[str, int], cold_start: float) -> tuple[Term, ...]:
+def _terms(
+    load: FleetLoad, carriers: tuple[Carrier, ...], need: dict[str, int], situation: _Situation
+) -> tuple[Term, ...]:
     terms = [
         Term("running", load.running, "requests", sample_time=load.sample_time),
         Term("waiting", load.waiting, "requests", sample_time=load.sample_time),
         Term("rejected", load.rejected, "requests", sample_time=load.sample_time),
-        Term("coldStart", cold_start, "seconds"),
+        Term("ahead", situation.ahead, "requests", situation.need),
+        Term("coldStart", situation.cold_start, "seconds"),
     ]
     terms += [
         Term(f"planned/{c.limits.name}", c.planned_requests, "requests per replica", need.get(c.limits.name))

@@ -12,6 +12,7 @@ SCHEMA_VERSION: Final = "inference-fleet/scaler-memory/v1"
 # A pod's counters are only needed for the next difference; this many fit well into the bound.
 MAXIMUM_PODS: Final = 200
 MAXIMUM_NEEDS: Final = 240
+MAXIMUM_LOADS: Final = 40
 MAXIMUM_COLD_STARTS: Final = 20
 
 
@@ -38,12 +39,14 @@ class ScalerMemory:
     """Everything carried from one decision to the next.
 
     started: when this memory began (its windows are not yet full before). needs: (time, replicas) of past ticks with
-    known signals, for the hold. idle_since: since when idleness is proved. last_down: time of the last step down.
-    prompt_per_generated: prompt tokens per generated token, averaged; None until seen.
+    known signals, for the hold. loads: (time, requests) of the newest such ticks, for the trend. idle_since: since
+    when idleness is proved. last_down: time of the last step down. prompt_per_generated: prompt tokens per generated
+    token, averaged; None until seen.
     """
 
     started: float | None = None
     needs: tuple[tuple[float, int], ...] = ()
+    loads: tuple[tuple[float, float], ...] = ()
     idle_since: float | None = None
     unknown_since: float | None = None
     last_down: float | None = None
@@ -77,6 +80,7 @@ class ScalerMemory:
             return cls(
                 started=_optional(data["started"]),
                 needs=tuple((_finite(time), int(count)) for time, count in data["needs"])[-MAXIMUM_NEEDS:],
+                loads=tuple((_finite(time), _finite(load)) for time, load in data["loads"])[-MAXIMUM_LOADS:],
                 idle_since=_optional(data["idleSince"]),
                 unknown_since=_optional(data["unknownSince"]),
                 last_down=_optional(data["lastDown"]),
@@ -98,6 +102,7 @@ def _plain(memory: ScalerMemory) -> dict[str, Any]:
         "schemaVersion": SCHEMA_VERSION,
         "started": memory.started,
         "needs": memory.needs,
+        "loads": memory.loads,
         "idleSince": memory.idle_since,
         "unknownSince": memory.unknown_since,
         "lastDown": memory.last_down,

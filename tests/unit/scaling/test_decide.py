@@ -236,3 +236,10 @@ def test_min_desired_max_on_every_path(data: st.DataObject, minimum: int, span: 
         assert bounds.min_replicas <= decision.total <= bounds.max_replicas
         assert all(0 <= count <= 10 for _, count in decision.replicas)
         assert ScalerMemory.from_json(memory.to_json()) == memory
+
+
+def test_what_was_learned_of_cold_starts_outlives_the_pods_it_was_learned_from() -> None:
+    scaler = Scaler(limits(variant_limits(cold_start_seconds=None)))
+    scaler.tick(variant(at=scaler.now, ready=4, running=40, cold_start_seconds=(20.0, 22.0, 24.0, 26.0)))
+    decision = scaler.tick(variant(at=scaler.now, ready=2, running=1, cold_start_seconds=(20.0, 22.0)))
+    assert {term.name: term.value for term in decision.terms}["coldStart"] == 26.0
