@@ -25,7 +25,7 @@ from inference_fleet.load.trace import Trace, TraceRefusal, read_trace, write_tr
 # One emulated replica at this pace finishes about two requests a second: the peak is more than three times that.
 BASE_REQUESTS_PER_SECOND: Final = 0.8
 PEAK_REQUESTS_PER_SECOND: Final = 6.5
-DEFAULT_DURATION_SECONDS: Final = 200.0
+DEFAULT_DURATION_SECONDS: Final = 210.0
 # A tiny model on processor cores: enough to see tokens flow.
 REAL_BASE_REQUESTS_PER_SECOND: Final = 0.3
 REAL_PEAK_REQUESTS_PER_SECOND: Final = 1.2
@@ -71,10 +71,10 @@ def chosen_trace(options: Options) -> Trace | TraceRefusal:
         duration_seconds=options.duration_seconds or default,
         base_requests_per_second=base * options.rate_scale,
         peak_requests_per_second=peak * options.rate_scale,
-        # Early and steep, so that there is time to see the fleet come down again.
+        # The fall begins early, so that there is time to see the fleet come down again.
         quiet_share=0.08,
-        rise_share=0.16,
-        peak_share=0.24,
+        rise_share=0.30,
+        peak_share=0.16,
         answer_tokens=80 if emulated else 24,
     )
     return conversation_trace(load, seed=options.seed)
