@@ -21,6 +21,7 @@ from inference_fleet.planning.pool_writes import (
 )
 from inference_fleet.planning.pools import Pool, read_pools
 from inference_fleet.planning.record import Record, in_force, read_records, record_for
+from inference_fleet.planning.short_grace import short_graces
 from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.planning.status_body import Outcome, status_body, transitions
 from inference_fleet.planning.wishes import effective_decision, object_limits, spec_replicas
@@ -115,7 +116,8 @@ def plan(snapshot: Snapshot, decision: Decision | None, now: float) -> Plan:
         events=(*child_events, *pool_events),
     )
     reported = _report(snapshot, case, outcome, now=now)
-    writes = (*record_writes(snapshot, case.records, record), *_seed(snapshot, wish, spec), *children, *scaled)
+    written = (*record_writes(snapshot, case.records, record), *_seed(snapshot, wish, spec), *children, *scaled)
+    writes = (*written, *short_graces(snapshot, case.pools, now=now))
     return Plan(writes, reported.status, reported.events, _look_again(case, spec, now=now))
 
 
