@@ -137,6 +137,7 @@ def down(name: str) -> None:
     def end() -> None:
         sandbox = cluster.find(name)
         if sandbox is None:
+            cluster.remove_leftovers(name)
             click.echo(f"sandbox {name} is not running", err=True)
             return
         sandbox.stop()

@@ -190,6 +190,15 @@ def find(name: str) -> Sandbox | None:
     return sandbox if sandbox.running else None
 
 
+def remove_leftovers(name: str) -> None:
+    """Remove what a sandbox that is no longer running left in its state folder, but for the logs."""
+    folder = state_folder(name)
+    if folder.path.exists():
+        with _alone(folder):
+            if find(name) is None:
+                _clear(folder)
+
+
 def launch_detached(settings: Settings, *, progress: Progress = silent) -> Sandbox:
     """Begin a sandbox that outlives this process; `wait_until_ready` tells when it can be used."""
     return _launch(settings, progress=progress, lifeline=None)

@@ -14,6 +14,10 @@ from inference_fleet.sandbox.state import Settings, StateFolder
 
 API_PORT = 6443
 API_SERVER = f"https://{CONTROL_PLANE_ADDRESS}:{API_PORT}"
+# Leads to a proxy in front of the API server that may run outside (`api_proxy`), and where pods reach it.
+PROXY_PORT = 6444
+PROXY_INSIDE = f"https://{CONTROL_PLANE_ADDRESS}:{PROXY_PORT}"
+PROXY_PAIR_NAME = "api-proxy"
 KUBERNETES_SERVICE_ADDRESS = "10.96.0.1"  # the first of SERVICE_NETWORK
 _ETCD = "http://127.0.0.1:2379"
 _ETCD_PEER = "http://127.0.0.1:2380"
@@ -67,6 +71,7 @@ def make_credentials(folder: StateFolder) -> Credentials:
 
     admin = authority.client("admin", user="sandbox-admin", groups=("system:masters",))
     certificates.write_kubeconfig(folder.inner_kubeconfig, server=API_SERVER, authority=authority.file, pair=admin)
+    authority.server(PROXY_PAIR_NAME, addresses=("127.0.0.1", CONTROL_PLANE_ADDRESS), names=("localhost",))
     return Credentials(
         authority=authority,
         api_server=authority.server(

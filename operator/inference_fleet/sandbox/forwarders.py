@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 _BLOCK_BYTES = 65536
 _BACKLOG = 128
@@ -22,13 +23,27 @@ def listen_outside(host: str = "127.0.0.1") -> socket.socket:
     return listener
 
 
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Dial = Callable[[], Awaitable[Stream]]
+
+
+def to_port(host: str, port: int) -> Dial:
+    """Dial a TCP port."""
+    return lambda: asyncio.open_connection(host, port)
+
+
+def to_socket(path: Path) -> Dial:
+    """Dial a socket in the file system, which all namespaces share."""
+    return lambda: asyncio.open_unix_connection(path)
+
+
 @contextlib.asynccontextmanager
-async def forwarding(listener: socket.socket, *, host: str, port: int) -> AsyncIterator[None]:
-    """Lead every connection to `listener` on to `host:port` until the block ends; then all of them are cut."""
+async def forwarding(listener: socket.socket, *, dial: Dial) -> AsyncIterator[None]:
+    """Lead every connection to `listener` on to what `dial` reaches, until the block ends; then all are cut."""
     open_connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(_carry(reader, writer, host=host, port=port))
+        task = asyncio.ensure_future(_carry(reader, writer, dial=dial))
         open_connections[task] = writer
         task.add_done_callback(open_connections.pop)
 
@@ -43,9 +58,9 @@ async def forwarding(listener: socket.socket, *, host: str, port: int) -> AsyncI
         await asyncio.gather(*open_connections, return_exceptions=True)
 
 
-async def _carry(near: asyncio.StreamReader, back: asyncio.StreamWriter, *, host: str, port: int) -> None:
+async def _carry(near: asyncio.StreamReader, back: asyncio.StreamWriter, *, dial: Dial) -> None:
     try:
-        far, on = await asyncio.open_connection(host, port)
+        far, on = await dial()
     except OSError:
         back.close()  # nobody is there yet: the caller sees the connection end
         return

@@ -112,6 +112,11 @@ class StateFolder:
         """For `sandbox exec` and the supervisor, inside the sandbox."""
         return self.path / "kubeconfig-inside"
 
+    @property
+    def proxy_socket(self) -> Path:
+        """Where a proxy in front of the API server listens for the inside, if one runs."""
+        return self.path / "api-proxy.sock"
+
     def node(self, name: str) -> Path:
         """A node's own folder."""
         return self.path / name

@@ -21,9 +21,9 @@ from pathlib import Path
 import yaml
 
 from inference_fleet.sandbox import certificates, control_plane, hollow, monitoring
-from inference_fleet.sandbox.control_plane import API_PORT, Binaries, Credentials
+from inference_fleet.sandbox.control_plane import API_PORT, PROXY_PORT, Binaries, Credentials
 from inference_fleet.sandbox.daemon import Daemon, FileAppears
-from inference_fleet.sandbox.forwarders import forwarding
+from inference_fleet.sandbox.forwarders import forwarding, to_port, to_socket
 from inference_fleet.sandbox.node import CONTROL_PLANE_ADDRESS
 from inference_fleet.sandbox.nodes_ready import wait_for_nodes
 from inference_fleet.sandbox.process_table import ProcessTable, StartFailed
@@ -50,12 +50,15 @@ class Supervisor:
 
     async def run(self, *, api_listener: socket.socket, prometheus_listener: socket.socket) -> int:
         """Start, stay until told to leave, end everything. Returns the exit status."""
-        api = forwarding(api_listener, host=CONTROL_PLANE_ADDRESS, port=API_PORT)
-        prometheus = forwarding(prometheus_listener, host=CONTROL_PLANE_ADDRESS, port=monitoring.PROMETHEUS_PORT)
+        api = forwarding(api_listener, dial=to_port(CONTROL_PLANE_ADDRESS, API_PORT))
+        prometheus = forwarding(prometheus_listener, dial=to_port(CONTROL_PLANE_ADDRESS, monitoring.PROMETHEUS_PORT))
+        # From pods out to a proxy that a test may run; nobody is there otherwise.
+        proxy_listener = socket.create_server((CONTROL_PLANE_ADDRESS, PROXY_PORT))
+        proxy = forwarding(proxy_listener, dial=to_socket(self._folder.proxy_socket))
         phase, message = "Stopped", "stopped"
         try:
             binaries = self._find_binaries()  # first: what this may start is not the table's to collect
-            async with self._table, api, prometheus:
+            async with self._table, api, prometheus, proxy:
                 port = api_listener.getsockname()[1]
                 if await self._until_leaving(lambda: self._start(binaries, api_port=port)):
                     self._say("Ready", message="ready", fraction=1.0)

@@ -58,6 +58,12 @@ def test_a_state_whose_process_has_gone_is_not_running(running: Sandbox) -> None
     assert cluster.find("one") is None
 
 
+def test_down_removes_what_a_crashed_one_left(running: Sandbox) -> None:
+    running.folder.write_outside(Outside(running.outside.pid, running.outside.start_ticks + 1, 1, 2))
+    assert run(("sandbox", "down", "--name", "one")) == EXIT_OK
+    assert [entry.name for entry in running.folder.path.iterdir()] == ["logs"]
+
+
 def test_status_as_json_has_the_documented_fields(running: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("sandbox", "status", "--name", "one", "-o", "json")) == EXIT_OK
     found = json.loads(capsys.readouterr().out)

@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from inference_fleet.sandbox import namespaces
-from inference_fleet.sandbox.forwarders import forwarding, listen_outside
+from inference_fleet.sandbox.forwarders import forwarding, listen_outside, to_port, to_socket
 
 # Needs the machine's own sockets, so no virtual clock.
 pytestmark = pytest.mark.asyncio
@@ -49,18 +50,30 @@ async def _ask(port: int, text: bytes) -> bytes:
 async def test_both_directions_pass_and_an_end_passes_too() -> None:
     listener = listen_outside()
     port = listener.getsockname()[1]
-    async with _shouting() as target, forwarding(listener, host="127.0.0.1", port=target):
+    async with _shouting() as target, forwarding(listener, dial=to_port("127.0.0.1", target)):
         assert await _ask(port, b"abc") == b"ABC"
         long = os.urandom(1) * 1_000_000
         answers = await asyncio.gather(_ask(port, long), _ask(port, b"x" * 7))
         assert answers == [long.upper(), b"XXXXXXX"]
 
 
+async def test_a_socket_in_the_file_system_is_reached_as_well(tmp_path: Path) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+        await writer.wait_closed()
+
+    listener = listen_outside()
+    path = tmp_path / "socket"
+    async with await asyncio.start_unix_server(greet, path), forwarding(listener, dial=to_socket(path)):
+        assert await _ask(listener.getsockname()[1], b"") == b"hello"
+
+
 async def test_a_caller_sees_an_end_while_nobody_listens_behind() -> None:
     listener = listen_outside()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nobody = taken.getsockname()[1]
-    async with forwarding(listener, host="127.0.0.1", port=nobody):
+    async with forwarding(listener, dial=to_port("127.0.0.1", nobody)):
         assert await _ask(listener.getsockname()[1], b"") == b""
 
 
@@ -73,7 +86,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 async def test_open_connections_are_cut_at_the_end() -> None:
     listener = listen_outside()
     async with _shouting() as target:
-        async with forwarding(listener, host="127.0.0.1", port=target):
+        async with forwarding(listener, dial=to_port("127.0.0.1", target)):
             before = len(asyncio.all_tasks())
             reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
             await _until(lambda: len(asyncio.all_tasks()) > before)
