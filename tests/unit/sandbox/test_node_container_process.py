@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from builders.user_namespaces import needs_namespaces, printed
 from inference_fleet.sandbox.node.container_log import ContainerLog, open_log
 from inference_fleet.sandbox.node.container_process import exit_code
 
-_NAMESPACES = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc")
-_ALLOWED = subprocess.run((*_NAMESPACES, "true"), capture_output=True, check=False).returncode == 0
 _LINE = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) ([FP]) (.*)$")
 
 # Launches `sh -c SCRIPT`, calls the rest of argv in between, and prints the exit code.
@@ -48,11 +44,7 @@ def lines(path: Path) -> list[tuple[str, str, str]]:
 
 
 def run(folder: Path, script: str, *, action: str = "") -> str:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "operator")}
-    command = (*_NAMESPACES, sys.executable, "-c", _SCRIPT, str(folder), script, action)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return printed(_SCRIPT, str(folder), script, action).strip()
 
 
 def test_lines_are_written_whole_however_they_come(tmp_path: Path) -> None:
@@ -94,7 +86,7 @@ def test_a_signal_counts_from_128(status: int, code: int) -> None:
     assert exit_code(status) == code
 
 
-@pytest.mark.skipif(not _ALLOWED, reason="user namespaces are forbidden on this machine")
+@needs_namespaces
 class TestRealProcesses:
     def test_exit_code_and_output_of_both_streams(self, tmp_path: Path) -> None:
         assert run(tmp_path, "echo out; echo err >&2; printf rest; exit 7") == "7"

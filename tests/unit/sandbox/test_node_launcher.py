@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from builders.user_namespaces import PACKAGES, needs_namespaces, run_script
 from inference_fleet.sandbox.node.launcher import LaunchOrder, VolumeMount
 from inference_fleet.sandbox.node.ownership import filter_program
-
-_PACKAGES = str(Path(__file__).parents[3] / "operator")
-_NAMESPACES = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc")
-_ALLOWED = subprocess.run((*_NAMESPACES, "true"), capture_output=True, check=False).returncode == 0
-needs_namespaces = pytest.mark.skipif(not _ALLOWED, reason="user namespaces are forbidden on this machine")
 
 # Waits, as the runtime does, for the orphaned container's end. Reads the order's text from standard input.
 _RUNTIME = """
@@ -57,11 +52,7 @@ def order(tmp_path: Path) -> LaunchOrder:
 def run(order: LaunchOrder, script: str = "") -> subprocess.CompletedProcess[str]:
     if script:
         order = replace(order, argv=("sh", "-c", script))
-    environment = {**os.environ, "PYTHONPATH": _PACKAGES}
-    command = (*_NAMESPACES, sys.executable, "-c", _RUNTIME)
-    return subprocess.run(
-        command, input=order.to_json(), capture_output=True, text=True, check=False, env=environment, timeout=30
-    )
+    return run_script(_RUNTIME, entry=order.to_json())
 
 
 def test_an_order_survives_its_text(order: LaunchOrder) -> None:
@@ -95,7 +86,7 @@ def test_kernel_settings_of_the_machine_cannot_be_written(order: LaunchOrder, pa
 
 @needs_namespaces
 def test_the_machines_files_cannot_be_written(order: LaunchOrder) -> None:
-    target = Path(_PACKAGES) / "written-by-a-container"
+    target = PACKAGES / "written-by-a-container"
     done = run(order, f"touch {target}")
     assert "Read-only file system" in done.stderr
     assert not target.exists()

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from builders.user_namespaces import NAMESPACES, PACKAGES, needs_namespaces
 from inference_fleet.sandbox.tools.cache import cache_folder, family_folder
 from inference_fleet.sandbox.tools.catalog import catalog
 
-_NAMESPACES = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc")
-_ALLOWED = subprocess.run((*_NAMESPACES, "true"), capture_output=True, check=False).returncode == 0
-pytestmark = pytest.mark.skipif(not _ALLOWED, reason="user namespaces are forbidden on this machine")
+pytestmark = needs_namespaces
 
 # The node's parent is a shell of its own, so that it can be killed apart from the namespaces' first process.
 _SCRIPT = """
@@ -53,12 +52,12 @@ class Node:
         node = (sys.executable, "-m", "inference_fleet.sandbox.node", *words, "/p")
         environment = {
             **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[3] / "operator"),
+            "PYTHONPATH": str(PACKAGES),
             "XDG_CACHE_HOME": str(folder),
             "STARTS": str(self.starts),
             "LINGER": str(self.linger),
         }
-        command = (*_NAMESPACES, "--kill-child", "sh", "-c", _SCRIPT, "sh", *node)
+        command = (*NAMESPACES, "--kill-child", "sh", "-c", _SCRIPT, "sh", *node)
         with self.errors.open("w") as errors:
             self.outer = subprocess.Popen(command, stderr=errors, env=environment)
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-_NAMESPACES = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc")
-_ALLOWED = subprocess.run((*_NAMESPACES, "true"), capture_output=True, check=False).returncode == 0
-pytestmark = pytest.mark.skipif(not _ALLOWED, reason="user namespaces are forbidden on this machine")
+from builders.user_namespaces import needs_namespaces, printed
+
+pytestmark = needs_namespaces
 
 
 def run(script: str, *arguments: str) -> str:
     prelude = "import os, sys\nfrom inference_fleet.sandbox.node import mounts\nmounts.make_private('/')\n"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "operator")}
-    command = (*_NAMESPACES, sys.executable, "-c", prelude + script, *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return printed(prelude + script, *arguments)
 
 
 # Opened, not written: where the protection failed, the test must not be what changes the machine.

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from builders.user_namespaces import needs_namespaces, printed
 
-import pytest
-
-_NAMESPACES = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc")
-_ALLOWED = subprocess.run((*_NAMESPACES, "true"), capture_output=True, check=False).returncode == 0
-pytestmark = pytest.mark.skipif(not _ALLOWED, reason="user namespaces are forbidden on this machine")
+pytestmark = needs_namespaces
 
 _PRELUDE = """
 import os, socket
@@ -73,11 +66,7 @@ work()
 
 
 def run(script: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "operator")}
-    command = (*_NAMESPACES, sys.executable, "-c", _PRELUDE + script)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return printed(_PRELUDE + script)
 
 
 def test_pods_nodes_and_control_plane_reach_every_pod_by_their_own_addresses() -> None:
