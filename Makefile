@@ -52,7 +52,7 @@ demo: setup-python setup-tools $(if $(filter vllm,$(ENGINE)),setup-engine) ## se
 
 # --- tests ------------------------------------------------------------------------------------------------------
 .PHONY: test test-unit test-faults test-cluster test-engine test-package lint check-generated
-test: setup lint check-generated test-unit test-package test-engine ## everything that must hold before a change lands
+test: setup lint check-generated test-unit test-faults test-package test-cluster test-engine ## everything that must hold before a change lands
 
 lint: setup-python ## format, style, types, import layers
 	@$(BIN)/ruff format --check --quiet .

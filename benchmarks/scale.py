@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_fleet.adapters.kubernetes import KubernetesCluster, connect
-from inference_fleet.adapters.ports import Resource
+from inference_fleet.adapters.ports import NotFound, Resource
 from inference_fleet.adapters.resources import ACCELERATOR_CLASSES, INFERENCE_DEPLOYMENTS, PODS
 from inference_fleet.sandbox.cluster import Sandbox
 from inference_fleet.sandbox.state import Settings
@@ -106,6 +106,17 @@ async def measure(
     return {"created": created, "existing": existing, "ready": ready}
 
 
+async def _served(cluster: KubernetesCluster, resource: Resource) -> None:
+    """Until the API server answers for this kind."""
+    while True:
+        try:
+            await cluster.list_page(resource, limit=1)
+        except NotFound:
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            return
+
+
 async def _all(create: Callable[[int], Awaitable[None]], objects: int) -> None:
     await asyncio.gather(*(create(number) for number in range(objects)))
 
@@ -179,7 +190,8 @@ async def run(sandbox: Sandbox, *, objects: int, log: Path) -> dict[str, Any]:
             await cluster.create(NAMESPACES, {"metadata": {"name": namespace}})
         for name in ("acceleratorclasses", "inferencedeployments"):
             sandbox.kubectl("apply", "-f", str(PROJECT / "crds" / f"{name}.yaml"))
-        sandbox.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        for resource in (INFERENCE_DEPLOYMENTS, ACCELERATOR_CLASSES):
+            await _served(cluster, resource)
         await cluster.create(ACCELERATOR_CLASSES, CPU_CLASS)
         manager = next(p["pid"] for p in sandbox.status()["processes"] if p["name"] == "kube-controller-manager")
         before, _ = usage(manager)

@@ -12,6 +12,8 @@ from inference_fleet.cli.demonstration.observation import Observations
 from inference_fleet.load.judgement import percentiles
 
 _WINDOW_SECONDS: Final = 10.0
+# Beside the plot, so that no line runs through it.
+_ABOVE: Final[dict[str, Any]] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "ncols": 3}
 _BLUE, _ORANGE, _GREY, _RED = "#2563eb", "#ea580c", "#94a3b8", "#dc2626"
 
 
@@ -64,7 +66,7 @@ def plot_svg(seen: Observations) -> str:
     replicas.step(times, [s.ready for s in seen.samples], where="post", color=_BLUE, label="ready")
     replicas.set_ylabel("replicas")
     replicas.set_ylim(bottom=0)
-    replicas.legend(loc="upper left", frameon=False, ncols=2)
+    replicas.legend(**_ABOVE)
     windows, p50, p95 = _latency(seen)
     latency.plot(windows, p95, color=_ORANGE, label="first token p95")
     latency.plot(windows, p50, color=_BLUE, label="first token p50")
@@ -73,7 +75,7 @@ def plot_svg(seen: Observations) -> str:
     latency.set_ylabel("seconds")
     latency.set_ylim(bottom=0)
     latency.set_xlabel("seconds since the load began")
-    latency.legend(loc="upper left", frameon=False, ncols=3)
+    latency.legend(**_ABOVE)
     for axes in (load, replicas, latency):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, color=_GREY, alpha=0.25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import requests
 
+from inference_fleet.api.names import ACCELERATOR_CLASS_KIND, API_VERSION, INFERENCE_DEPLOYMENT_KIND
 from inference_fleet.sandbox.cluster import Sandbox, SandboxError
 from inference_fleet.sandbox.namespaces import NamespacesForbidden
 from inference_fleet.sandbox.state import Settings, UnusableState
@@ -24,6 +26,7 @@ NAME: Final = "llama-8b"
 PROJECT: Final = Path(__file__).resolve().parents[4]
 _OVERRUN_QUERY: Final = "histogram_quantile(0.99, sum by (le) (inference_fleet_emulator_request_overrun_ratio_bucket))"
 _POLL_SECONDS: Final = 0.5
+_DEFINITIONS_WITHIN_SECONDS: Final = 60.0
 
 
 class StageFailed(Exception):
@@ -94,9 +97,20 @@ class Stage:
         self._say("applying the definitions")
         self.kubectl("apply", "--server-side", "-f", str(PROJECT / "crds" / "acceleratorclasses.yaml"))
         self.kubectl("apply", "--server-side", "-f", str(PROJECT / "crds" / "inferencedeployments.yaml"))
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        self._wait_for_definitions()
         self._say("applying the operator and the samples")
         self.kubectl("apply", "--server-side", "-k", str(manifests))
+
+    def _wait_for_definitions(self) -> None:
+        """Until the API server answers for both kinds; `kubectl wait` fails on a definition without a status yet."""
+        deadline = time.monotonic() + _DEFINITIONS_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(StageFailed, ValueError):
+                served = json.loads(self.kubectl("get", "--raw", f"/apis/{API_VERSION}"))["resources"]
+                if {resource["kind"] for resource in served} >= {INFERENCE_DEPLOYMENT_KIND, ACCELERATOR_CLASS_KIND}:
+                    return
+            time.sleep(_POLL_SECONDS)
+        raise StageFailed(f"the API server does not serve {API_VERSION} after {_DEFINITIONS_WITHIN_SECONDS:.0f} s")
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl against the sandbox; returns what it prints."""
