@@ -18,6 +18,7 @@ from inference_fleet.api.inference_deployment import NetworkPolicyPeer
 from inference_fleet.planning.likeness import holds
 from inference_fleet.workload.controller_revision import controller_revision
 from inference_fleet.workload.disruption_budget import disruption_budget
+from inference_fleet.workload.drain import NEVER_READY_GRACE_SECONDS
 from inference_fleet.workload.network_policy import network_policy
 from inference_fleet.workload.replica_set import replica_set
 from inference_fleet.workload.service import headless_service, service
@@ -159,3 +160,15 @@ def test_what_people_install_applies_with_plain_kubectl(server: ApiServer) -> No
     # kubectl patches a PodDisruptionBudget each time, with nothing in it: its selector is replaced whole.
     changed = [line for line in again.stdout.splitlines() if not line.endswith(" unchanged")]
     assert all(line.startswith("poddisruptionbudget.policy/") for line in changed), changed
+
+
+def test_a_second_deletion_may_shorten_the_grace_of_the_first(server: ApiServer) -> None:
+    template = pool("plain", "CPU")["spec"]["template"]
+    pod = {"metadata": {**template["metadata"], "name": "ends"}, "spec": {**template["spec"], "nodeName": "somewhere"}}
+    created(server, f"{CHAT}/pods", pod)
+    status, ending = server.request("DELETE", f"{CHAT}/pods/ends")
+    assert (status, ending["metadata"]["deletionGracePeriodSeconds"]) == (200, 640)
+    seen = {key: ending["metadata"][key] for key in ("uid", "resourceVersion")}
+    body = {"gracePeriodSeconds": NEVER_READY_GRACE_SECONDS, "preconditions": seen}
+    status, sooner = server.request("DELETE", f"{CHAT}/pods/ends", body)
+    assert (status, sooner["metadata"]["deletionGracePeriodSeconds"]) == (200, 30)
