@@ -86,6 +86,12 @@ class Node:
     def until_ready(self) -> None:
         self.until((self.state / "ready").exists)
 
+    def inside(self, *command: str) -> str:
+        """Run a command as root of the node and return what it printed."""
+        runtime = self.one("inference_fleet.sandbox.node.runtime")
+        enter = ("nsenter", f"--target={runtime}", "--user", "--mount", "--net", "--pid", "--preserve-credentials")
+        return subprocess.run((*enter, *command), check=False, capture_output=True, text=True).stdout
+
     def end(self) -> None:
         self.outer.kill()
         self.outer.wait()
@@ -150,14 +156,22 @@ def test_a_node_ends_with_its_parent(start: Callable[[str], Node]) -> None:
     assert node.outer.poll() is None
 
 
+def test_a_running_node_cannot_change_the_machines_settings(start: Callable[[str], Node]) -> None:
+    node = start(_STAYS)
+    node.until_ready()
+    # Opened, not written: where the protection failed, the test must not be what changes the machine.
+    names = ("vm/overcommit_memory", "kernel/panic", "net/ipv4/ip_forward")
+    opened = 'for name; do (: >> "/proc/sys/$name") && echo "$name"; done'
+    assert node.inside("sh", "-c", opened, "sh", *names).split() == ["net/ipv4/ip_forward"]
+
+
 def test_a_kubelet_that_ends_is_started_again(start: Callable[[str], Node]) -> None:
     node = start(_STAYS)
     node.until_ready()
     node.until(lambda: node.starts.read_text().count("started") == 2)  # kubelet and kube-proxy
     kubelet = node.state / "kubelet.pid"
     former = kubelet.read_text()
-    enter = ("nsenter", f"--target={node.one('inference_fleet.sandbox.node.runtime')}", "--user", "--mount", "--pid")
-    subprocess.run((*enter, "--preserve-credentials", "kill", "-9", former.strip()), check=True)
+    node.inside("kill", "-9", former.strip())
     node.until(lambda: node.starts.read_text().count("started") == 3)
     assert kubelet.read_text() != former
     assert node.outer.poll() is None
