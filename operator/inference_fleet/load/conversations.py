@@ -20,10 +20,11 @@ class ConversationLoad:
     duration_seconds: float
     base_requests_per_second: float
     peak_requests_per_second: float
-    # Shares of the duration: flat start, rise, peak; as long as the rise it falls again, the rest is flat.
+    # Shares of the duration: flat start, rise, peak, fall (None: as long as the rise); the rest is flat.
     quiet_share: float = 0.10
     rise_share: float = 0.22
     peak_share: float = 0.26
+    fall_share: float | None = None
     mean_turns: float = 2.5
     pause_seconds: float = 6.0
     question_tokens: int = 60
@@ -37,13 +38,14 @@ class ConversationLoad:
         base, peak = self.base_requests_per_second, self.peak_requests_per_second
         rise_end = self.quiet_share + self.rise_share
         peak_end = rise_end + self.peak_share
-        if share < self.quiet_share or share >= peak_end + self.rise_share:
+        fall_share = self.rise_share if self.fall_share is None else self.fall_share
+        if share < self.quiet_share or share >= peak_end + fall_share:
             return base
         if share < rise_end:
             return base + (peak - base) * (share - self.quiet_share) / self.rise_share
         if share < peak_end:
             return peak
-        return peak - (peak - base) * (share - peak_end) / self.rise_share
+        return peak - (peak - base) * (share - peak_end) / fall_share
 
 
 def conversation_trace(load: ConversationLoad, *, seed: int) -> Trace:

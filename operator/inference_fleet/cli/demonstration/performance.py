@@ -23,9 +23,9 @@ from inference_fleet.load.judgement import Objectives
 from inference_fleet.load.trace import Trace, TraceRefusal, read_trace, write_trace
 
 # One emulated replica at this pace finishes about two requests a second: the peak is more than three times that.
-BASE_REQUESTS_PER_SECOND: Final = 0.8
+BASE_REQUESTS_PER_SECOND: Final = 1.0
 PEAK_REQUESTS_PER_SECOND: Final = 6.5
-DEFAULT_DURATION_SECONDS: Final = 210.0
+DEFAULT_DURATION_SECONDS: Final = 220.0
 # A tiny model on processor cores: enough to see tokens flow.
 REAL_BASE_REQUESTS_PER_SECOND: Final = 0.3
 REAL_PEAK_REQUESTS_PER_SECOND: Final = 1.2
@@ -72,9 +72,10 @@ def chosen_trace(options: Options) -> Trace | TraceRefusal:
         base_requests_per_second=base * options.rate_scale,
         peak_requests_per_second=peak * options.rate_scale,
         # The fall begins early, so that there is time to see the fleet come down again.
-        quiet_share=0.08,
-        rise_share=0.30,
-        peak_share=0.16,
+        quiet_share=0.05,
+        rise_share=0.45,
+        peak_share=0.15,
+        fall_share=0.10,
         answer_tokens=80 if emulated else 24,
     )
     return conversation_trace(load, seed=options.seed)
