@@ -6,11 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from inference_fleet.sandbox.cluster import Sandbox
 from inference_fleet.sandbox.state import Settings
+
+KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,7 +27,13 @@ def _own_state_home() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def sandbox(_own_state_home: None) -> Iterator[Sandbox]:
+def kernel_settings_before() -> dict[str, str]:
+    """What a kubelet would change on its machine if it could, as it was before any sandbox of these tests."""
+    return {name: (Path("/proc/sys") / name).read_text() for name in KERNEL_SETTINGS}
+
+
+@pytest.fixture(scope="session")
+def sandbox(_own_state_home: None, kernel_settings_before: dict[str, str]) -> Iterator[Sandbox]:
     """A sandbox with one node of eight GPUs, an audit log, and a scrape each second."""
     settings = Settings(name=f"test-{os.getpid()}", nodes=1, gpus_per_node=8, scrape_interval_seconds=1.0, audit=True)
     with Sandbox.start(settings) as running:
