@@ -113,7 +113,7 @@ class Scaling(ApiModel):
         "Automatic",
         description="Automatic: the operator, from latency and load. Manual: spec.replicas. External: /scale (an HPA).",
     )
-    min_replicas: Replicas = Field(1, description="Fewest replicas, in Automatic.")
+    min_replicas: Replicas = Field(1, description="Fewest replicas, in Automatic; at least 1 for now.")
     max_replicas: Replicas = Field(1, description="Most replicas, in Automatic.")
     schedules: Annotated[tuple[Schedule, ...], Field(max_length=16), AfterValidator(unique_by("name"))] | None = Field(
         None, description="Other bounds at set times, in Automatic.", json_schema_extra=list_map("name")

@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
+from inference_fleet.api.intent import plain
+from inference_fleet.api.pod_settings import PodSettings
 from inference_fleet.api.refusal import Refusal
 from inference_fleet.api.schema_rules import ERROR_TYPE
 
@@ -40,6 +42,17 @@ def parse_accelerator_class(obj: Mapping[str, Any]) -> AcceleratorClassSpec | tu
         return AcceleratorClassSpec.model_validate(spec)
     except (ValidationError, RecursionError) as error:
         return _refusals(error, "spec")
+
+
+def merged_refusals(pod: PodSettings | None, *, path: str) -> tuple[Refusal, ...]:
+    """What pod settings contradict only after a variant's were laid over the common ones."""
+    if pod is None:
+        return ()
+    try:
+        PodSettings.model_validate(plain(pod))
+    except ValidationError as error:
+        return _refusals(error, path)
+    return ()
 
 
 def _refusals(error: ValidationError | RecursionError, root: str) -> tuple[Refusal, ...]:

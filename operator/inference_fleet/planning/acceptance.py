@@ -13,7 +13,7 @@ from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec, Rollout
 from inference_fleet.api.intent import VariantIntent, variant_intents
-from inference_fleet.api.parse import parse_accelerator_class, parse_inference_deployment
+from inference_fleet.api.parse import merged_refusals, parse_accelerator_class, parse_inference_deployment
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.check import check_variant
 from inference_fleet.engine.engine_plan import EnginePlan
@@ -91,9 +91,9 @@ def _accept(
     parsed = parse_inference_deployment({"spec": json.loads(spec_text)})
     if isinstance(parsed, tuple):
         return Acceptance(spec=None, refusals=parsed)
-    schedules = schedule_refusals(parsed.scaling.schedules or ())
-    if schedules:
-        return Acceptance(spec=parsed, refusals=schedules)
+    refusals = (*schedule_refusals(parsed.scaling.schedules or ()), *_scaling_refusals(parsed))
+    if refusals:
+        return Acceptance(spec=parsed, refusals=refusals)
     classes = {key: json.loads(text) for key, text in class_texts}
     labels = None if namespace_labels is None else dict(namespace_labels)
     variants = tuple(
@@ -122,11 +122,15 @@ def _accept_variant(
         root = f"spec.variants[{index}]" if _says(override, remark.path) else "spec"
         return dataclasses.replace(remark, path=f"{root}.{remark.path}", variant=intent.variant)
 
+    merged = tuple(
+        dataclasses.replace(refusal, variant=intent.variant)
+        for refusal in merged_refusals(intent.pod, path=f"spec.variants[{index}].pod")
+    )
     return VariantAcceptance(
         intent,
         accelerator=accelerator,
-        engine=result.plan,
-        refusals=tuple(placed(refusal) for refusal in result.refusals),
+        engine=None if merged else result.plan,
+        refusals=tuple(placed(refusal) for refusal in result.refusals) + merged,
         warnings=tuple(placed(advice) for advice in result.warnings),
     )
 
@@ -151,6 +155,14 @@ def _accelerator(
             way_out = "Ask the platform team for the labels that its namespaceSelector wants."
             return Refusal(path, Reason.ACCELERATOR_CLASS_NOT_ALLOWED, message, way_out, intent.variant)
     return parsed
+
+
+def _scaling_refusals(spec: InferenceDeploymentSpec) -> tuple[Refusal, ...]:
+    if spec.scaling.mode != "Automatic" or spec.scaling.min_replicas > 0:
+        return ()
+    message = "0 replicas could never be left again: nothing holds or counts requests while no engine runs"
+    way_out = "Set 1 or more; a schedule with maxReplicas 0 turns the model off at set times."
+    return (Refusal("spec.scaling.minReplicas", Reason.NOT_SUPPORTED_YET, message, way_out),)
 
 
 def _warnings(spec: InferenceDeploymentSpec) -> tuple[Advice, ...]:

@@ -524,3 +524,21 @@ def test_losing_a_replica_that_served_is_not_available_until_it_is_back() -> Non
     world.becomes_ready = lambda pod: True
     world.settle()
     assert world.holds("Available") == ("True", "Serving")
+
+
+def test_no_replicas_at_all_are_refused_in_automatic_where_nothing_would_wake_them() -> None:
+    world = World(scaling={"mode": "Automatic", "minReplicas": 0, "maxReplicas": 3})
+    world.settle()
+    assert world.holds("Accepted") == ("False", "NotSupportedYet")
+    world.edit(scaling={"mode": "Manual"}, replicas=0)
+    world.settle()
+    assert world.holds("Ready") == ("True", "ScaledToZero")
+
+
+def test_settings_that_contradict_each_other_only_after_merging_are_refused() -> None:
+    variants = [{**SPEC["variants"][0], "pod": {"resources": {"requests": {"memory": "8Gi"}}}}]
+    world = World(pod={"resources": {"limits": {"memory": "4Gi"}}}, variants=variants)
+    world.settle()
+    assert world.holds("Accepted") == ("False", "InvalidSpec")
+    assert "spec.variants[0].pod.resources" in world.condition("Accepted")["message"]  # type: ignore[index]
+    assert world.of("ReplicaSet") == []
