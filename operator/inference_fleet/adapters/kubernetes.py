@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
@@ -22,6 +23,7 @@ from inference_fleet.adapters.ports import (
     Expired,
     Forbidden,
     Invalid,
+    NoCluster,
     NotFound,
     Object,
     Page,
@@ -49,14 +51,21 @@ _APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 
 async def connect(*, kubeconfig: str | None = None, context: str | None = None) -> KubernetesCluster:
-    """Log in: with the kubeconfig if one is named, else as a pod, else with the user's own kubeconfig."""
+    """Log in: with the kubeconfig if one is named, else as a pod, else with the user's own kubeconfig.
+
+    Raises NoCluster.
+    """
     configuration = Configuration()
-    if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-        config.load_incluster_config(client_configuration=configuration)
-    else:
-        await config.load_kube_config(
-            config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
-        )
+    try:
+        if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            await config.load_kube_config(
+                config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
+            )
+    except (config.ConfigException, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        # The loader trusts a kubeconfig's form: what it trips over says as little as "NoneType".
+        raise NoCluster(_words(error)) from error
     configuration.connection_pool_maxsize = CONNECTIONS
     return KubernetesCluster(ApiClient(configuration))
 

@@ -88,6 +88,10 @@ class Unavailable(ClusterError):
     """5xx, a time-out or a broken connection: the write may or may not have happened."""
 
 
+class NoCluster(ClusterError):
+    """No kubeconfig, or none that can be used: it is not known where a cluster is."""
+
+
 class Cluster(Protocol):
     """The Kubernetes API, as raw dictionaries. All writes carry our field manager."""
 

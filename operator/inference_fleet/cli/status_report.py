@@ -1,0 +1,133 @@
+"""The list of all deployments: for people, and as `inference-fleet/status/v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from inference_fleet.cli.cluster_access import one_line
+from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration, plural
+from inference_fleet.cli.text_table import Column, coloured, fitted, table
+
+SCHEMA_VERSION: Final = "inference-fleet/status/v1"
+_COLUMNS: Final = (
+    Column(title="NAMESPACE", yields=True),
+    Column(title="NAME", yields=True),
+    Column(title="READY"),
+    Column(title="REASON", yields=True),
+    Column(title="MODEL", yields=True),
+    Column(title="REPLICAS", right=True),
+    Column(title="DEVICES", right=True),
+    Column(title="COST/H", right=True),
+    Column(title="AGE", right=True),
+)
+# Told by other conditions of the same object in the same words.
+_ECHOES: Final = ("Reconciling", "Available", "Stalled")
+
+
+def status_report(views: Sequence[DeploymentView]) -> dict[str, Any]:
+    """The JSON object; times are those of the API server."""
+    return {"schemaVersion": SCHEMA_VERSION, "deployments": [deployment_report(each) for each in views]}
+
+
+def deployment_report(deployment: DeploymentView) -> dict[str, Any]:
+    """One deployment as the JSON outputs have it."""
+    return {
+        "namespace": deployment.namespace,
+        "name": deployment.name,
+        "ready": deployment.ready,
+        "reason": deployment.reason,
+        "message": deployment.message,
+        "statusIsOutdated": deployment.outdated,
+        "model": deployment.model,
+        "mode": deployment.mode,
+        "signals": deployment.signals,
+        "replicas": {
+            "desired": deployment.desired_replicas,
+            "ready": deployment.ready_replicas,
+            "starting": deployment.starting,
+            "unschedulable": deployment.unschedulable,
+            "terminating": deployment.terminating,
+        },
+        "devices": deployment.devices,
+        "costPerHour": None if deployment.cost_per_hour is None else float(deployment.cost_per_hour),
+        "currency": deployment.currency,
+        "conditions": [each.model_dump(by_alias=True) for each in deployment.status.conditions or ()],
+    }
+
+
+def status_text(views: Sequence[DeploymentView], *, now: float, width: int) -> str:
+    """The first line says whether all is well; then the table; then what is not as it should be, and why."""
+    if not views:
+        return "no InferenceDeployments"
+    rows = [_row(each, now=now) for each in views]
+    lines = table(_COLUMNS, rows, width=width)
+    coloured_lines = [lines[0], *(coloured(line, by=_tone(each)) for line, each in zip(lines[1:], views, strict=True))]
+    remarks = [line for each in views for line in _remarks(each, now=now, width=width)]
+    return "\n".join([headline(views), "", *coloured_lines, *([""] if remarks else []), *remarks])
+
+
+def headline(views: Sequence[DeploymentView]) -> str:
+    """Counts of everything, in one line."""
+    bad = [each for each in views if each.ready != "True"]
+    verdict = "all ready" if not bad else f"{len(views) - len(bad)} ready, {len(bad)} not"
+    ready, desired = sum(each.ready_replicas for each in views), sum(each.desired_replicas for each in views)
+    parts = [
+        f"{plural(len(views), 'deployment')}: {verdict}",
+        f"{ready} of {desired} replicas serve",
+        plural(sum(each.devices for each in views), "device"),
+        *_costs(views),
+    ]
+    return ", ".join(parts)
+
+
+def _costs(views: Sequence[DeploymentView]) -> list[str]:
+    totals: dict[str, Decimal] = {}
+    for each in views:
+        if each.cost_per_hour is not None and each.currency:
+            totals[each.currency] = totals.get(each.currency, Decimal(0)) + each.cost_per_hour
+    unpriced = sum(1 for each in views if each.cost_per_hour is None and each.devices)
+    costs = [f"{total:.2f} {currency}/h" for currency, total in sorted(totals.items())]
+    return [*costs, *([f"{unpriced} without a price"] if unpriced else [])]
+
+
+def _row(deployment: DeploymentView, *, now: float) -> tuple[str, ...]:
+    cost = deployment.cost_per_hour
+    return (
+        deployment.namespace,
+        deployment.name,
+        deployment.ready,
+        deployment.reason,
+        deployment.model,
+        f"{deployment.ready_replicas}/{deployment.desired_replicas}",
+        str(deployment.devices),
+        "-" if cost is None else f"{cost:.2f}",
+        duration(None if deployment.created is None else now - deployment.created),
+    )
+
+
+def _tone(deployment: DeploymentView) -> str:
+    """Nothing is coloured while all is well: red and yellow are to be found at a glance."""
+    if deployment.ready == "True":
+        return "Unknown" if any(each.type == "CapacityAvailable" for each in deployment.remarks) else ""
+    return "False" if deployment.seen else "Unknown"
+
+
+def _remarks(deployment: DeploymentView, *, now: float, width: int) -> list[str]:
+    name = f"{deployment.namespace}/{deployment.name}"
+    if not deployment.seen:
+        age = duration(None if deployment.created is None else now - deployment.created)
+        return [fitted(f"{name}: {NOT_SEEN} (created {age} ago): is the operator running?", width=width)]
+    lines = []
+    if deployment.outdated:
+        lines.append(fitted(f"{name}: the operator has not looked at the newest spec yet", width=width))
+    told: set[str] = set()
+    # Ready first: it names the cause; what repeats it is left out.
+    for condition in sorted(deployment.remarks, key=lambda each: each.type != "Ready"):
+        words = one_line(condition.message)
+        if words in told or condition.type in _ECHOES:
+            continue
+        told.add(words)
+        lines.append(fitted(f"{name}: {condition.type}={condition.status} ({condition.reason}): {words}", width=width))
+    return lines
