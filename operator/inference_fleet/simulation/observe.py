@@ -1,0 +1,178 @@
+"""What Prometheus would have shown of a simulated fleet: counters as totals, some seconds old, and nothing else.
+
+Counters and gauges are scraped every five seconds; a tick sees a scrape that is 5, 10 or 15 s old, drawn anew each
+time. Pod states come from the API server and have no delay. Output lengths, arrivals to come and the engine's true
+step time are never shown.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inference_fleet.engine.metrics import thresholds_seconds
+from inference_fleet.scaling.types import (
+    HistogramSample,
+    ObjectiveLimit,
+    Observation,
+    PodSample,
+    VariantObservation,
+)
+from inference_fleet.simulation.fleet import Fleet
+from inference_fleet.simulation.replica import Replica
+
+SAMPLE_AGES_SECONDS: Final = (5.0, 10.0, 15.0)
+# As many starts as the store keeps.
+SHOWN_COLD_STARTS: Final = 20
+
+METRIC_FIRST: Final = "TimeToFirstToken"
+METRIC_PACE: Final = "InterTokenLatency"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Requests per bucket since the start, over all replicas there ever were; the last bucket is +Inf."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """All requests."""
+        return sum(self.counts)
+
+    def at_most(self, edge: float) -> int:
+        """Requests in the buckets up to this edge."""
+        return sum(self.counts[: bisect_right(self.edges, edge)])
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """Everything scraped at one moment. pods: per variant; histograms: (metric, variant's place) -> totals."""
+
+    time: float
+    pods: tuple[tuple[PodSample, ...], ...]
+    first_token: tuple[Histogram, ...]
+    inter_token: tuple[Histogram, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a policy sees at a tick: the operator's own observation, and the full histograms for those that use them."""
+
+    now: float
+    observation: Observation
+    scrape: Scrape
+
+
+class Observer:
+    """Scrapes a fleet and shows it later."""
+
+    def __init__(self, fleet: Fleet, *, objectives: Sequence[ObjectiveLimit], seed: int) -> None:
+        self._fleet = fleet
+        self._objectives = tuple(objectives)
+        self._chance = random.Random(f"{seed} sample age")  # noqa: S311 - repeatable, not secret
+        self._first_edges = thresholds_seconds(METRIC_FIRST)
+        self._pace_edges = thresholds_seconds(METRIC_PACE)
+        variants = range(len(fleet.variants))
+        self._first = [[0] * (len(self._first_edges) + 1) for _ in variants]
+        self._pace = [[0] * (len(self._pace_edges) + 1) for _ in variants]
+        self._seen_first = self._seen_finishes = 0
+
+    def draw_age(self) -> float:
+        """How old the scrape of the next tick is, in seconds."""
+        return self._chance.choice(SAMPLE_AGES_SECONDS)
+
+    def scrape(self) -> Scrape:
+        """Read every serving engine's metrics page now."""
+        self._count_latencies()
+        fleet = self._fleet
+        return Scrape(
+            time=fleet.now,
+            pods=tuple(
+                tuple(_sample(replica, now=fleet.now) for replica in fleet.ready(place))
+                for place in range(len(fleet.variants))
+            ),
+            first_token=tuple(Histogram(self._first_edges, tuple(counts)) for counts in self._first),
+            inter_token=tuple(Histogram(self._pace_edges, tuple(counts)) for counts in self._pace),
+        )
+
+    def show(self, scrape: Scrape) -> Sight:
+        """What a tick now sees, if its newest scrape is this one."""
+        fleet = self._fleet
+        return Sight(
+            now=fleet.now,
+            observation=Observation(
+                variants=tuple(self._variant(place, scrape) for place in range(len(fleet.variants)))
+            ),
+            scrape=scrape,
+        )
+
+    def _variant(self, place: int, scrape: Scrape) -> VariantObservation:
+        fleet = self._fleet
+        ready = fleet.ready(place)
+        desired = fleet.desired(place)
+        return VariantObservation(
+            name=fleet.variants[place].name,
+            desired=desired,
+            ready=len(ready),
+            starting=desired - len(ready),
+            terminating=fleet.draining(place),
+            ready_pods=tuple(replica.name for replica in ready),
+            pods=scrape.pods[place],
+            histograms=tuple(self._judged(objective, place, scrape) for objective in self._objectives),
+            cold_start_seconds=tuple(fleet.cold_starts[place][-SHOWN_COLD_STARTS:]),
+        )
+
+    def _judged(self, objective: ObjectiveLimit, place: int, scrape: Scrape) -> HistogramSample:
+        histogram = (scrape.first_token if objective.metric == METRIC_FIRST else scrape.inter_token)[place]
+        edge = judged_edge(objective)
+        return HistogramSample(
+            metric=objective.metric,
+            edge_seconds=edge,
+            good=float(histogram.at_most(edge)),
+            total=float(histogram.total),
+            sample_time=scrape.time,
+        )
+
+    def _count_latencies(self) -> None:
+        log = self._fleet.log
+        for request in log.first_tokens[self._seen_first :]:
+            bucket = bisect_left(self._first_edges, log.time_to_first_token(request))
+            self._first[log.variant[request]][bucket] += 1
+        self._seen_first = len(log.first_tokens)
+        for request in log.finishes[self._seen_finishes :]:
+            bucket = bisect_left(self._pace_edges, log.inter_token_latency(request))
+            self._pace[log.variant[request]][bucket] += 1
+        self._seen_finishes = len(log.finishes)
+
+
+def judged_edge(objective: ObjectiveLimit) -> float:
+    """The bucket edge an objective is counted at: its threshold, or the next stricter edge."""
+    metric = METRIC_FIRST if objective.metric == METRIC_FIRST else METRIC_PACE
+    edges = thresholds_seconds(metric)
+    return max((edge for edge in edges if edge <= objective.threshold_seconds), default=edges[0])
+
+
+def _sample(replica: Replica, *, now: float) -> PodSample:
+    counters = replica.shown_counters(now=now)
+    capacity = replica.engine.kv_cache_tokens
+    return PodSample(
+        pod=replica.name,
+        sample_time=now,
+        running=float(replica.running),
+        waiting=float(len(replica.waiting)),
+        kv_cache_usage=min(1.0, replica.kv_tokens / capacity),
+        kv_cache_tokens=float(capacity),
+        prompt_tokens=float(counters.prompt_tokens),
+        cached_prompt_tokens=0.0,
+        generation_tokens=float(counters.generation_tokens),
+        finished_requests=float(counters.finished_requests),
+        rejected_requests=0.0,
+        steps=float(counters.steps),
+        inter_token_sum_seconds=counters.inter_token_sum_seconds,
+        inter_token_count=float(counters.inter_token_count),
+    )
