@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from inference_fleet.adapters.ports import (
     AlreadyExists,
@@ -17,6 +17,7 @@ from inference_fleet.adapters.ports import (
     NotFound,
     Object,
     Resource,
+    Unavailable,
 )
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 from inference_fleet.api.names import INFERENCE_DEPLOYMENT_KIND
@@ -25,6 +26,8 @@ from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.pools import owner_uid
 from inference_fleet.planning.writes import Apply, Create, Delete, ObjectReference, Patch, Write
+
+_INTERNAL_ERROR: Final = 500
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +97,12 @@ class Executor:
                 _log.debug("%s: %s", _words(write), error)
                 stale = error
             except (Forbidden, Invalid, Occupied) as error:
+                _log.warning("%s: %s", _words(write), error)
+                refused.append(error)
+            except Unavailable as error:
+                if error.status != _INTERNAL_ERROR:
+                    raise
+                # About this one object (no address left for a Service): the others may still come through.
                 _log.warning("%s: %s", _words(write), error)
                 refused.append(error)
         return Execution(done, lowered, frozenset(touched), stale, tuple(refused))

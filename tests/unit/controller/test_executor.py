@@ -144,12 +144,20 @@ async def test_after_a_failed_write_nothing_is_taken_away_but_the_rest_goes_on(c
     assert case.live()["spec"]["replicas"] == 8
 
 
-async def test_what_the_server_refuses_is_told_and_the_rest_goes_on(case: Case) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ports.Forbidden("no quota", status=403),
+        ports.Invalid("no such field", status=422),
+        ports.Unavailable("no address left for a Service", status=500),
+    ],
+)
+async def test_what_the_server_refuses_is_told_and_the_rest_goes_on(case: Case, error: ports.ClusterError) -> None:
     obj = case.standing()
 
     def refuse(verb: str, resource: ports.Resource, name: str) -> None:
         if verb == "create":
-            raise ports.Forbidden("no quota", status=403)
+            raise error
 
     case.cluster.before = refuse
     result = await case.executor.execute([Create(REFERENCE, body(), "test"), scale(obj, 8, lowers=False)])
