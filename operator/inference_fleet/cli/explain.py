@@ -1,0 +1,57 @@
+"""`inference-fleet explain`: why this many replicas, or why not ready."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Final, Literal
+
+import click
+
+from inference_fleet.cli.cluster_access import cluster_options, output_option, read_deployment, with_cluster
+
+# People who come from kubectl say the kind first.
+_KINDS: Final = ("deployment", "infd", "inferencedeployment", "inferencedeployments")
+
+
+@click.command(name="explain", short_help="Say why a deployment has this many replicas, or why it is not ready.")
+@click.argument("words", nargs=-1, metavar="[deployment] NAMESPACE/NAME")
+@cluster_options
+@output_option
+def command(
+    words: tuple[str, ...],
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+    output: Literal["json", "yaml"] | None,
+) -> None:
+    """Say why an InferenceDeployment has this many replicas, or why it is not ready and what to do."""
+    from inference_fleet.cli.explain_report import explain_report, explain_text
+    from inference_fleet.cli.text_table import columns_of_terminal, show, structured
+
+    of_namespace, name = _place(words, namespace=namespace)
+    deployment = with_cluster(
+        lambda cluster: read_deployment(cluster, namespace=of_namespace, name=name),
+        kubeconfig=kubeconfig,
+        context=context,
+    )
+    if output is not None:
+        click.echo(structured(explain_report(deployment), form=output))
+        return
+    zone = datetime.now().astimezone().tzinfo
+    assert zone is not None
+    show(explain_text(deployment, now=time.time(), zone=zone, width=columns_of_terminal()))
+
+
+def _place(words: tuple[str, ...], *, namespace: str | None) -> tuple[str, str]:
+    """Namespace and name out of what was typed."""
+    names = words[1:] if len(words) > 1 and words[0].lower() in _KINDS else words
+    if len(names) != 1:
+        raise click.UsageError("name one InferenceDeployment: explain NAMESPACE/NAME")
+    given, slash, name = names[0].rpartition("/")
+    if slash and namespace is not None and given != namespace:
+        raise click.UsageError(f"'{names[0]}' and --namespace {namespace} contradict each other")
+    found = given or namespace or ""
+    if not found or not name or "/" in found:
+        raise click.UsageError(f"'{names[0]}': say NAMESPACE/NAME, or give the namespace with -n")
+    return found, name

@@ -1,0 +1,223 @@
+"""Why a deployment has this many replicas, or why it is not ready: for people, and as `inference-fleet/explain/v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+from inference_fleet.api.conditions import Condition, Reason
+from inference_fleet.api.reason_meanings import REASON_MEANINGS
+from inference_fleet.api.status import DecisionSummary
+from inference_fleet.cli.cluster_access import one_line
+from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration, plural, unix_seconds
+from inference_fleet.cli.status_report import deployment_report
+from inference_fleet.cli.text_table import coloured, wrapped
+
+SCHEMA_VERSION: Final = "inference-fleet/explain/v1"
+_DAY_SECONDS: Final = 86400
+_CHANGES_SHOWN: Final = 5
+_NO_STEP: Final = "Nothing."
+_OPERATOR_STEP: Final = "See whether the operator runs, and whether it may work in this namespace."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hindrance:
+    """What keeps a deployment from being as it should be: the reason, the fact, what to do."""
+
+    condition: str
+    reason: str
+    cause: str
+    next_step: str
+
+
+def explain_report(deployment: DeploymentView) -> dict[str, Any]:
+    """The JSON object."""
+    scaling = deployment.status.scaling
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        **deployment_report(deployment),
+        "hindrances": [
+            {"condition": each.condition, "reason": each.reason, "cause": each.cause, "nextStep": each.next_step}
+            for each in hindrances(deployment)
+        ],
+        "scaling": scaling.model_dump(by_alias=True, exclude_none=True) if scaling else None,
+        "limits": _bounds(deployment),
+        "objectives": list(deployment.spec.get("objectives") or ()),
+        "variants": [each.model_dump(by_alias=True, exclude_none=True) for each in deployment.status.variants or ()],
+        "warnings": [each.model_dump(by_alias=True, exclude_none=True) for each in deployment.status.warnings or ()],
+    }
+
+
+def hindrances(deployment: DeploymentView) -> tuple[Hindrance, ...]:
+    """Everything in the way, the cause of unreadiness first; the same fact is told once."""
+    if not deployment.seen:
+        return (Hindrance(condition="Ready", reason="-", cause=NOT_SEEN, next_step=_OPERATOR_STEP),)
+    suspended = deployment.condition("Suspended")
+    remarks = deployment.remarks if suspended is None else (suspended,)
+    found: dict[str, Hindrance] = {}
+    for condition in sorted(remarks, key=_precedence):
+        cause = one_line(condition.message)
+        if condition.type in ("Reconciling", "Stalled") and found:
+            continue
+        if any(cause in each or each in cause for each in found):
+            continue
+        found[cause] = Hindrance(
+            condition=condition.type, reason=condition.reason, cause=cause, next_step=_next_step(condition)
+        )
+    return tuple(found.values())
+
+
+def _precedence(condition: Condition) -> int:
+    """The refused field says more than that a spec was refused."""
+    order = ("Accepted", "Ready", "Available", "CapacityAvailable", "RolledOut")
+    return order.index(condition.type) if condition.type in order else len(order)
+
+
+def _next_step(condition: Condition) -> str:
+    try:
+        return REASON_MEANINGS[Reason(condition.reason)][1]
+    except (ValueError, KeyError):
+        return "See the message."
+
+
+def explain_text(deployment: DeploymentView, *, now: float, zone: tzinfo, width: int) -> str:
+    """The first line is the answer; then why, what is in the way, and what happened last."""
+    lines = [coloured(headline(deployment, now=now, zone=zone), by=deployment.ready)]
+    for place, hindrance in enumerate(hindrances(deployment)):
+        label = "cause" if place == 0 and deployment.ready != "True" else "note"
+        lines += wrapped(hindrance.cause, label=label, width=width)
+        if hindrance.next_step != _NO_STEP:
+            lines += wrapped(hindrance.next_step, label="you can", width=width)
+    for label, words in _paragraphs(deployment, now=now, zone=zone):
+        lines += wrapped(words, label=label, width=width)
+    changes = _changes(deployment, now=now, zone=zone)
+    if changes:
+        lines.append("last changes")
+        for change in changes:
+            first, *rest = wrapped(change, label="", width=width)
+            lines += [f"  {first.strip()}", *rest]
+    return "\n".join(lines)
+
+
+def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
+    """One sentence: does it serve, with how much, since when."""
+    name, ready = deployment.name, deployment.ready_replicas
+    counts = f"{ready} of {plural(deployment.desired_replicas, 'replica')} serve"
+    condition = deployment.condition("Ready")
+    if not deployment.seen or condition is None:
+        return f"{name}: {NOT_SEEN}."
+    changed = unix_seconds(condition.last_transition_time)
+    since = "" if changed is None else f" since {clock(changed, now=now, zone=zone)}"
+    if deployment.condition("Suspended") is not None:
+        return f"{name} is suspended: the operator writes nothing; {counts}."
+    if condition.reason == Reason.SPEC_NOT_ACCEPTED:
+        serving = f"the last accepted one goes on: {counts}" if ready else "nothing serves"
+        return f"{name}'s spec is refused{since}; {serving}."
+    if condition.reason == Reason.SCALED_TO_ZERO:
+        return f"{name} has no replicas, as wanted{since}."
+    waiting = deployment.unschedulable
+    if waiting:
+        verb = "serves, but waits" if condition.status == "True" else "waits"
+        return f"{name} {verb} for devices: {counts}, {waiting} cannot be scheduled."
+    if condition.status == "True":
+        return f"{name} serves with {plural(deployment.desired_replicas, 'replica')} ({ready} ready){since}."
+    return f"{name} is not ready ({condition.reason}){since}: {counts}."
+
+
+def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iterator[tuple[str, str]]:
+    if deployment.outdated:
+        yield "note", "this speaks of an older spec: the operator has not looked at the newest one yet"
+    scaling = deployment.status.scaling
+    decision = scaling.last_decision if scaling else None
+    if scaling is not None and decision is not None:
+        yield f"why {scaling.desired_replicas}", f"{decision.rule}: {one_line(decision.message or '')}"
+        if decision.terms:
+            yield "", "; ".join(_term(term.model_dump()) for term in decision.terms)
+        after = unix_seconds(scaling.scale_down_allowed_after)
+        if after is not None and after > now:
+            yield "", f"no replica is taken away before {clock(after, now=now, zone=zone)}"
+    objectives = deployment.spec.get("objectives") or ()
+    if objectives:
+        yield "objectives", "; ".join(_objective(each) for each in objectives)
+    if scaling is not None and scaling.signals is not None:
+        since = unix_seconds(scaling.signals.since)
+        words = "" if since is None else f" since {clock(since, now=now, zone=zone)}"
+        yield "signals", f"{(scaling.signals.state or '-').lower()}{words}"
+    yield "limits", _limits(deployment)
+    for variant in deployment.status.variants or ():
+        yield "variant", _variant(variant.model_dump())
+    for warning in deployment.status.warnings or ():
+        yield "warning", one_line(f"{warning.path}: {warning.message} {warning.suggestion or ''}").strip()
+
+
+def _term(term: Mapping[str, Any]) -> str:
+    replicas = term.get("replicas")
+    asks = "" if replicas is None else f" ({replicas} replicas)"
+    return f"{term.get('name')} {term.get('value')} {term.get('unit') or ''}".rstrip() + asks
+
+
+def _objective(objective: Mapping[str, Any]) -> str:
+    return (
+        f"{objective.get('name')}: {objective.get('metric')} within {objective.get('thresholdMilliseconds')} ms"
+        f" for {objective.get('targetPercent')} %"
+    )
+
+
+def _bounds(deployment: DeploymentView) -> dict[str, Any]:
+    scaling = deployment.spec.get("scaling") or {}
+    decision = deployment.status.scaling.last_decision if deployment.status.scaling else None
+    return {
+        "mode": deployment.mode,
+        "minReplicas": scaling.get("minReplicas"),
+        "maxReplicas": scaling.get("maxReplicas"),
+        "replicas": deployment.spec.get("replicas"),
+        "limitedBy": list(decision.limited_by or ()) if decision else [],
+    }
+
+
+def _limits(deployment: DeploymentView) -> str:
+    bounds = _bounds(deployment)
+    if deployment.mode != "Automatic":
+        who = "spec.replicas" if deployment.mode == "Manual" else "/scale"
+        return f"{deployment.mode}: {who} says how many"
+    words = f"held by {', '.join(bounds['limitedBy'])}" if bounds["limitedBy"] else "none is in the way"
+    shown = ["?" if bounds[key] is None else str(bounds[key]) for key in ("minReplicas", "maxReplicas")]
+    return f"{words} ({shown[0]} .. {shown[1]})"
+
+
+def _variant(variant: Mapping[str, Any]) -> str:
+    pools = variant.get("pools") or ()
+    counts = {key: sum(pool.get(key) or 0 for pool in pools) for key in ("ready", "unschedulable", "terminating")}
+    words = f"{variant['name']}: wants {variant.get('desired_replicas') or 0}, {counts['ready']} ready"
+    words += "".join(f", {counts[key]} {key}" for key in ("unschedulable", "terminating") if counts[key])
+    resolved = variant.get("resolved") or {}
+    if resolved.get("version"):
+        words += f"; vLLM {resolved['version']}, {plural(resolved.get('devices_per_replica') or 0, 'device')} a replica"
+    if variant.get("current_revision") != variant.get("update_revision"):
+        words += f"; rolling from {variant.get('current_revision')} to {variant.get('update_revision')}"
+    startup = variant.get("startup") or {}
+    if startup.get("samples"):
+        words += f"; starts in {duration(startup.get('p50_seconds'))} (95 %: {duration(startup.get('p95_seconds'))})"
+    refusals = variant.get("refusals") or ()
+    return words + "".join(one_line(f"; refused: {each['path']}: {each['message']}") for each in refusals)
+
+
+def _changes(deployment: DeploymentView, *, now: float, zone: tzinfo) -> list[str]:
+    scaling = deployment.status.scaling
+    return [
+        _change(each, now=now, zone=zone) for each in ((scaling.history if scaling else None) or ())[:_CHANGES_SHOWN]
+    ]
+
+
+def _change(change: DecisionSummary, *, now: float, zone: tzinfo) -> str:
+    when = unix_seconds(change.time)
+    time = "-" if when is None else clock(when, now=now, zone=zone)
+    return f"{time}  {change.from_} -> {change.to}  {change.rule}: {one_line(change.message or '')}"
+
+
+def clock(seconds: float, *, now: float, zone: tzinfo) -> str:
+    """A time of day, with the date if it is not within a day of now."""
+    moment = datetime.fromtimestamp(seconds, tz=zone)
+    return moment.strftime("%H:%M:%S" if abs(now - seconds) < _DAY_SECONDS else "%Y-%m-%d %H:%M")

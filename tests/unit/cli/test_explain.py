@@ -1,0 +1,206 @@
+"""`explain` answers in its first line, then says why, what is in the way and what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from builders.answering_server import DEPLOYMENTS, AnsweringServer, answering_server, refused
+from builders.world import World
+from inference_fleet.api.conditions import Reason
+from inference_fleet.cli.deployment_view import view
+from inference_fleet.cli.explain_report import clock, explain_report, explain_text, hindrances
+from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[AnsweringServer]:
+    with answering_server(tmp_path) as served:
+        yield served
+
+
+def settled(**spec: Any) -> World:
+    world = World(**spec)
+    world.settle()
+    return world
+
+
+def text(world: World, *, width: int = 120) -> str:
+    shown = explain_text(view(world.deployment), now=world.now + 100, zone=UTC, width=width)
+    return re.sub(r"\x1b\[\d+m", "", shown)
+
+
+def test_a_serving_deployment_is_said_to_serve() -> None:
+    world = settled()
+    world.decide(3, message="demand is 2.4 replicas", limited_by=("maxReplicas",))
+    world.settle()
+    lines = text(world).splitlines()
+    assert lines[0] == "llama serves with 3 replicas (3 ready) since 15:06:40."
+    assert "why 3      Saturation: demand is 2.4 replicas" in lines
+    assert "signals    fresh since 15:06:40" in lines
+    assert "limits     held by maxReplicas (1 .. 10)" in lines
+    assert "  15:06:40  1 -> 3  Saturation: demand is 2.4 replicas" in lines
+    assert not any(line.startswith("cause") for line in lines)
+
+
+def test_missing_devices_are_the_cause_with_a_way_out() -> None:
+    world = settled()
+    world.schedulable = lambda pod: False
+    world.decide(3)
+    world.settle()
+    lines = text(world).splitlines()
+    assert lines[0] == "llama waits for devices: 0 of 3 replicas serve, 3 cannot be scheduled."
+    assert "cause      3 replicas wait (l4): 0/2 nodes" in lines
+    assert "you can    Add nodes, or free devices." in lines
+
+
+def test_a_refused_spec_names_the_field_while_the_former_goes_on() -> None:
+    world = settled()
+    world.edit(engine={"vllm": {"version": "0.1.0"}})
+    world.settle()
+    lines = text(world).splitlines()
+    assert lines[0] == "llama's spec is refused since 15:06:40; the last accepted one goes on: 1 of 1 replica serve."
+    assert lines[1].startswith("cause      spec.engine.vllm.version: vLLM 0.1.0 is not known")
+    assert sum(line.startswith("cause") for line in lines) == 1
+
+
+def test_a_suspended_one_says_only_that() -> None:
+    world = settled()
+    world.edit(suspend=True)
+    world.settle()
+    assert [each.reason for each in hindrances(view(world.deployment))] == ["Suspended"]
+    assert text(world).startswith("llama is suspended: the operator writes nothing;")
+
+
+def test_an_object_no_operator_has_seen_asks_for_the_operator() -> None:
+    world = World()
+    assert text(world).splitlines()[:3] == [
+        "llama: the operator has not looked at it yet.",
+        "cause      the operator has not looked at it yet",
+        "you can    See whether the operator runs, and whether it may work in this namespace.",
+    ]
+
+
+def test_no_replicas_wanted_is_no_fault() -> None:
+    world = settled(scaling={"mode": "Manual"}, replicas=0)
+    lines = text(world).splitlines()
+    assert lines[0].startswith("llama has no replicas, as wanted")
+    assert "limits     Manual: spec.replicas says how many" in lines
+
+
+def test_objectives_are_shown_with_their_units() -> None:
+    objective = {"name": "first", "metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "99"}
+    assert "objectives first: TimeToFirstToken within 1000 ms for 99 %" in text(settled(objectives=[objective]))
+
+
+def test_a_reason_of_a_later_release_is_shown_without_a_way_out() -> None:
+    world = settled()
+    for condition in world.deployment["status"]["conditions"]:
+        if condition["type"] == "Ready":
+            condition.update(status="False", reason="SomethingNew", message="new words")
+    assert hindrances(view(world.deployment))[0].next_step == "See the message."
+
+
+def test_every_line_fits_the_width() -> None:
+    world = settled()
+    world.decide(3, message="many words " * 40)
+    world.settle()
+    assert max(len(line) for line in text(world, width=100).splitlines()) <= 100
+
+
+def test_line_breaks_in_messages_never_start_a_line_of_ours() -> None:
+    world = settled()
+    world.decide(2, message="first\nwhy 9  forged\x1b[31m")
+    world.settle()
+    assert "why 2      Saturation: first why 9 forged [31m" in text(world)
+
+
+def test_times_carry_their_date_only_when_it_is_another_day() -> None:
+    assert clock(0.0, now=10.0, zone=UTC) == "00:00:00"
+    assert clock(0.0, now=86400.0 * 2, zone=UTC) == "1970-01-01 00:00"
+
+
+def test_the_report_has_causes_and_steps_by_name() -> None:
+    world = settled()
+    world.schedulable = lambda pod: False
+    world.decide(3)
+    world.settle()
+    report = explain_report(view(world.deployment))
+    assert report["schemaVersion"] == "inference-fleet/explain/v1"
+    assert report["hindrances"][0]["reason"] == Reason.WAITING_FOR_DEVICES
+    assert report["scaling"]["lastDecision"]["from"] == 1
+    assert report["limits"] == {
+        "mode": "Automatic",
+        "minReplicas": 1,
+        "maxReplicas": 10,
+        "replicas": None,
+        "limitedBy": [],
+    }
+    json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["chat/llama"],
+        ["deployment", "chat/llama"],
+        ["infd", "chat/llama"],
+        ["llama", "-n", "chat"],
+        ["chat/llama", "-n", "chat"],
+    ],
+)
+def test_a_deployment_is_named_as_people_do(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    server.holds(settled().deployment)
+    assert run(["explain", *words, "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
+    assert capsys.readouterr().out.startswith("llama serves with 1 replica (1 ready)")
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["llama"], ["a/b/c"], ["chat/"], ["/llama"], ["chat/llama", "-n", "other"], ["chat/a", "chat/b"]]
+)
+def test_an_unclear_name_is_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert run(["explain", *words]) == EXIT_USAGE
+    assert "Error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [("chat/lama", "did you mean chat/llama?"), ("default/llama", "did you mean chat/llama?"), ("x/y", "x/y\n")],
+)
+def test_a_wrong_name_is_told_in_one_line(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str], words: str, hint: str
+) -> None:
+    server.holds(settled().deployment)
+    assert run(["explain", words, "--kubeconfig", str(server.kubeconfig)]) == EXIT_FAILED
+    printed = capsys.readouterr().err
+    assert f"there is no InferenceDeployment {words}" in printed
+    assert hint in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_wrong_name_without_the_right_to_list_has_no_hint(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.holds(settled().deployment)
+    server.answers[DEPLOYMENTS] = refused(403, "Forbidden", "no")
+    assert run(["explain", "chat/lama", "--kubeconfig", str(server.kubeconfig)]) == EXIT_FAILED
+    assert capsys.readouterr().err == "Error: there is no InferenceDeployment chat/lama\n"
+
+
+@pytest.mark.parametrize(("form", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_it_speaks_to_programs(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str], form: str, load: Any
+) -> None:
+    server.holds(settled().deployment)
+    assert run(["explain", "chat/llama", "-o", form, "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
+    loaded: Mapping[str, Any] = load(capsys.readouterr().out)
+    assert loaded["name"] == "llama"
