@@ -63,7 +63,7 @@ def status_text(views: Sequence[DeploymentView], *, now: float, width: int) -> s
         return "no InferenceDeployments"
     rows = [_row(each, now=now) for each in views]
     lines = table(_COLUMNS, rows, width=width)
-    coloured_lines = [lines[0], *(coloured(line, by=_tone(each)) for line, each in zip(lines[1:], views, strict=True))]
+    coloured_lines = [lines[0], *(coloured(line, by=tone(each)) for line, each in zip(lines[1:], views, strict=True))]
     remarks = [line for each in views for line in _remarks(each, now=now, width=width)]
     return "\n".join([headline(views), "", *coloured_lines, *([""] if remarks else []), *remarks])
 
@@ -107,7 +107,7 @@ def _row(deployment: DeploymentView, *, now: float) -> tuple[str, ...]:
     )
 
 
-def _tone(deployment: DeploymentView) -> str:
+def tone(deployment: DeploymentView) -> str:
     """Nothing is coloured while all is well: red and yellow are to be found at a glance."""
     if deployment.ready == "True":
         return "Unknown" if any(each.type == "CapacityAvailable" for each in deployment.remarks) else ""
