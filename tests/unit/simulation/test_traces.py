@@ -1,0 +1,90 @@
+"""Traces from files: every known format, and errors that name the line."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from inference_fleet.simulation.request_log import Arrival
+from inference_fleet.simulation.scenario import Workload
+from inference_fleet.simulation.traces import TraceRefusal, read_workload, scaled, window
+
+FORMATS = {
+    "common.csv": "arrival_s,input_tokens,output_tokens\n0.5,10,20\n1.5,30,0\n",
+    "azure.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    "2023-11-16 18:15:46.6805900,10,20\n2023-11-16 18:15:47.6805900,30,0\n",
+    "azure24.csv": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    "2024-05-10 00:00:00.009930+00:00,10,20\n2024-05-10 00:00:01.009930+00:00,30,0\n",
+    "burst.csv": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+    "0.5,ChatGPT,10,20,30,API log\n1.5,ChatGPT,30,0,30,API log\n",
+    "mooncake.jsonl": '{"timestamp": 500, "input_length": 10, "output_length": 20, "hash_ids": [1]}\n'
+    '{"timestamp": 1500, "input_length": 30, "output_length": 0, "hash_ids": [1]}\n',
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_read_by_its_columns(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text(FORMATS[name])
+    workload = read_workload(file)
+    assert isinstance(workload, Workload)
+    first, second = workload.arrivals
+    assert (first.input_tokens, first.output_tokens) == (10, 20)
+    assert second.arrival_seconds - first.arrival_seconds == pytest.approx(1.0)
+    # No output is counted as one token.
+    assert (second.input_tokens, second.output_tokens) == (30, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("-1,10,10", "0 or later"),
+        ("nan,10,10", "0 or later"),
+        ("0.1,10,10", "ascend"),
+        ("1,-5,10", "tokens"),
+        ("1,ten,10", "not a request"),
+        ("1,10", "not a request"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, row: str, words: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(f"arrival_s,input_tokens,output_tokens\n0.5,1,1\n{row}\n")
+    refusal = read_workload(file)
+    assert isinstance(refusal, TraceRefusal)
+    assert refusal.line == 3
+    assert words in str(refusal)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "arrival_s,input_tokens,output_tokens\n"])
+def test_a_file_without_requests_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "empty.csv"
+    file.write_text(text)
+    assert isinstance(read_workload(file), TraceRefusal)
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
+    assert isinstance(read_workload(tmp_path / "none.csv"), TraceRefusal)
+    broken = tmp_path / "broken.csv.gz"
+    broken.write_bytes(gzip.compress(b"arrival_s")[:-4])
+    assert isinstance(read_workload(broken), TraceRefusal)
+
+
+def _workload(count: int) -> Workload:
+    return Workload("w", "0", tuple(Arrival(float(second), 5, 5) for second in range(count)))
+
+
+def test_superposition_keeps_the_shape_and_multiplies_the_load() -> None:
+    doubled = scaled(_workload(1000), 2.5, seed=1)
+    assert len(doubled.arrivals) == pytest.approx(2500, abs=60)
+    times = [arrival.arrival_seconds for arrival in doubled.arrivals]
+    assert times == sorted(times)
+    assert max(times) <= 999.0
+    assert scaled(_workload(1000), 2.5, seed=1) == doubled
+    assert len(scaled(_workload(1000), 0.5, seed=1).arrivals) == pytest.approx(500, abs=60)
+
+
+def test_a_window_begins_at_zero() -> None:
+    part = window(_workload(100), start_seconds=10.0, duration_seconds=5.0)
+    assert [arrival.arrival_seconds for arrival in part.arrivals] == [0.0, 1.0, 2.0, 3.0, 4.0]
