@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import requests
@@ -70,16 +71,32 @@ Row = tuple[Mapping[str, str], float]
 Query = Callable[[str, float], list[Row]]
 
 
+class _TokenFromFile(requests.auth.AuthBase):
+    """A bearer token that may be renewed while we run, as projected tokens are."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        token = self._path.read_text(encoding="utf-8", errors="replace").strip()
+        if not token.isascii() or not token.isprintable() or not token:
+            # The client would repeat the header in its own error.
+            raise OSError(f"{self._path} holds no bearer token")
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+
 class PrometheusSignals:
     """Signals port. requests is not promised to be thread-safe, so one thread of its own asks."""
 
-    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, ca_file: str | None = None) -> None:
+    def __init__(self, url: str, *, token_file: str | None = None, ca_file: str | None = None) -> None:
         session = requests.Session()
         session.trust_env = False
         session.verify = ca_file or True
+        if token_file is not None:
+            session.auth = _TokenFromFile(Path(token_file))
         self._client = PrometheusConnect(
             url,
-            headers=dict(headers or {}),
             session=session,
             timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
             retry=Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504)),

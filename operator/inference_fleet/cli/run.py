@@ -50,8 +50,11 @@ def _run(**options: Any) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise click.UsageError(f"--{where.replace('_', '-')}: {first['msg']}") from error
+        flag = f"--{where.replace('_', '-')}"
+        raise click.UsageError(f"{flag} ({_variable(where)}): {first['msg']}") from error
     # kopf alone takes half a second to import: not for --help.
+    from inference_fleet.adapters.ports import NoCluster
+    from inference_fleet.controller.health import CannotServe
     from inference_fleet.controller.lease import LeaseLost
     from inference_fleet.controller.log_format import configure_logging
     from inference_fleet.controller.run import run_operator
@@ -59,8 +62,10 @@ def _run(**options: Any) -> None:
     configure_logging(form=settings.log_format, level=settings.log_level)
     try:
         asyncio.run(run_operator(settings))
-    except LeaseLost as error:
+    except (LeaseLost, CannotServe) as error:
         raise click.ClickException(str(error)) from error
+    except NoCluster as error:
+        raise click.ClickException(f"no cluster to work for (--kubeconfig): {error}") from error
 
 
 command = click.Command(

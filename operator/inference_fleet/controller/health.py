@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,6 +18,10 @@ STUCK_WORK_SECONDS: Final = 600.0
 # A resync that failed twice and has not come yet.
 MISSED_RESYNCS: Final = 3
 RECENTLY_SECONDS: Final = 60.0
+
+
+class CannotServe(Exception):
+    """The address of the pages cannot be listened on."""
 
 
 def ill(loop: Loop, clock: Clock) -> str | None:
@@ -43,7 +48,7 @@ def unready(loop: Loop) -> str | None:
 
 @asynccontextmanager
 async def serving(loop: Loop, clock: Clock, *, host: str, port: int) -> AsyncIterator[int]:
-    """Serve the three pages; yields the port (chosen by the system if 0 was asked for)."""
+    """Serve the three pages; yields the port (chosen by the system if 0 was asked for). Raises CannotServe."""
 
     async def healthz(_: web.Request) -> web.Response:
         return _verdict(ill(loop, clock))
@@ -59,7 +64,12 @@ async def serving(loop: Loop, clock: Clock, *, host: str, port: int) -> AsyncIte
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            # asyncio's own words repeat the address in a form that nobody typed.
+            cause = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise CannotServe(f"cannot listen on {host or '*'} port {port} (--host, --port): {cause}") from error
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -146,11 +146,9 @@ def _kopf_settings() -> kopf.OperatorSettings:
 
 
 def _signals(settings: Settings) -> PrometheusSignals:
-    headers = {}
-    if settings.prometheus_token_file:
-        token = Path(settings.prometheus_token_file).read_text(encoding="utf-8").strip()
-        headers["Authorization"] = f"Bearer {token}"
-    return PrometheusSignals(settings.prometheus_url, headers=headers, ca_file=settings.prometheus_ca_file)
+    return PrometheusSignals(
+        settings.prometheus_url, token_file=settings.prometheus_token_file, ca_file=settings.prometheus_ca_file
+    )
 
 
 def _loop_settings(settings: Settings) -> LoopSettings:

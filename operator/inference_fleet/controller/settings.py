@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     )
     prometheus_ca_file: str | None = Field(default=None, description="Certificate authority of Prometheus.")
     prometheus_token_file: str | None = Field(
-        default=None, description="File with a bearer token for Prometheus; read once at the start."
+        default=None, description="File with a bearer token for Prometheus; read anew for every question."
     )
     namespaces: str = Field(
         default="", description="Namespaces to work in, separated by commas; all of the cluster if empty."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,3 +154,46 @@ async def test_a_slow_prometheus_is_a_problem_and_is_not_asked_again_meanwhile(
     assert second.problem is not None
     assert "last queries" in second.problem
     assert asked == 1
+
+
+async def test_a_renewed_token_is_sent_without_a_restart(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    sent: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        sent.append(request.headers["Authorization"])
+        return web.json_response(vector())
+
+    application = web.Application()
+    application.router.add_get("/api/v1/query", answer)
+    async with TestServer(application) as server:
+        signals = PrometheusSignals(str(server.make_url("")).rstrip("/"), token_file=str(token))
+        for text in ("old\n", "new\n"):
+            token.write_text(text)
+            assert (await signals.sample(at=AT)).problem is None
+        await signals.close()
+    assert set(sent) == {"Bearer old", "Bearer new"}
+
+
+@pytest.mark.parametrize("content", [None, "", "two\nlines", "sch\u00e4tz"])
+async def test_a_token_that_cannot_be_used_is_a_problem_that_does_not_tell_it(
+    tmp_path: Path, content: str | None
+) -> None:
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_text(content)
+    signals = PrometheusSignals("http://127.0.0.1:1", token_file=str(token))
+    problem = (await signals.sample(at=AT)).problem
+    await signals.close()
+    assert problem is not None
+    assert str(token) in problem
+    assert not content or content not in problem
+
+
+async def test_a_missing_certificate_authority_is_a_problem(tmp_path: Path) -> None:
+    missing = str(tmp_path / "ca.crt")
+    signals = PrometheusSignals("https://127.0.0.1:1", ca_file=missing)
+    problem = (await signals.sample(at=AT)).problem
+    await signals.close()
+    assert problem is not None
+    assert missing in problem
