@@ -67,7 +67,10 @@ async def connect(*, kubeconfig: str | None = None, context: str | None = None) 
         # The loader trusts a kubeconfig's form: what it trips over says as little as "NoneType".
         raise NoCluster(_words(error)) from error
     configuration.connection_pool_maxsize = CONNECTIONS
-    return KubernetesCluster(ApiClient(configuration))
+    client = ApiClient(configuration)
+    # The client's own default would win over a header of the call.
+    client.user_agent = f"inference-fleet/{__version__}"
+    return KubernetesCluster(client)
 
 
 class KubernetesCluster:
@@ -228,7 +231,7 @@ class KubernetesCluster:
         body: Mapping[str, Any] | None = None,
         content_type: str = _JSON,
     ) -> Any:
-        headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": f"inference-fleet/{__version__}"}
+        headers = {"Accept": _JSON, "Content-Type": content_type}
         url_path = f"{path}?{urlencode(query)}" if query else path
         try:
             _, url, headers, _, _ = await self._client.param_serialize(

@@ -25,7 +25,7 @@ from inference_fleet.planning.short_grace import short_graces
 from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.planning.status_body import Outcome, status_body, transitions
 from inference_fleet.planning.wishes import effective_decision, object_limits, spec_replicas
-from inference_fleet.planning.writes import EventNote, Patch, Write
+from inference_fleet.planning.writes import Create, EventNote, Patch, Write
 from inference_fleet.scaling.types import Decision, Limits, Mode
 from inference_fleet.workload.revision import revision_of
 from inference_fleet.workload.rollout import PoolTarget, surge_of
@@ -116,9 +116,27 @@ def plan(snapshot: Snapshot, decision: Decision | None, now: float) -> Plan:
         events=(*child_events, *pool_events),
     )
     reported = _report(snapshot, case, outcome, now=now)
-    written = (*record_writes(snapshot, case.records, record), *_seed(snapshot, wish, spec), *children, *scaled)
-    writes = (*written, *short_graces(snapshot, case.pools, now=now))
+    writes = (
+        *record_writes(snapshot, case.records, record),
+        *_seed(snapshot, wish, spec),
+        *_pods_first(children, scaled),
+        *short_graces(snapshot, case.pools, now=now),
+    )
     return Plan(writes, reported.status, reported.events, _look_again(case, spec, now=now))
+
+
+def _pods_first(children: Sequence[Write], scaled: Sequence[Write]) -> tuple[Write, ...]:
+    """Engines take minutes to start and Services an instant: whatever makes pods goes first.
+
+    A pod without its service account is refused, so that one goes before all.
+    """
+
+    def rank(write: Write) -> int:
+        if write.reference.kind == "ServiceAccount":
+            return 0
+        return 1 if isinstance(write, Create) and write.reference.kind == "ReplicaSet" else 2
+
+    return tuple(sorted((*children, *scaled), key=rank))
 
 
 def _targets(

@@ -27,10 +27,10 @@ def test_render_prints_every_child_as_yaml(sample: Path, capsys: pytest.CaptureF
     assert [obj["kind"] for obj in objects] == [
         "ControllerRevision",
         "ServiceAccount",
+        "ReplicaSet",
         "Service",
         "Service",
         "PodDisruptionBudget",
-        "ReplicaSet",
     ]
     assert {obj["metadata"]["namespace"] for obj in objects} == {"chat"}
 

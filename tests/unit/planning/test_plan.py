@@ -542,3 +542,8 @@ def test_settings_that_contradict_each_other_only_after_merging_are_refused() ->
     assert world.holds("Accepted") == ("False", "InvalidSpec")
     assert "spec.variants[0].pod.resources" in world.condition("Accepted")["message"]  # type: ignore[index]
     assert world.of("ReplicaSet") == []
+
+
+def test_whatever_makes_pods_is_written_first() -> None:
+    kinds = [write.reference.kind for write in World().reconcile().writes]
+    assert kinds[:3] == ["ControllerRevision", "ServiceAccount", "ReplicaSet"]
