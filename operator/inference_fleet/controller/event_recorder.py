@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,6 +16,10 @@ from inference_fleet.planning.writes import EventNote
 
 SAME_AGAIN_SECONDS: Final = 600.0
 REMEMBERED: Final = 4096
+# What waits beyond this is forgotten, the oldest first.
+MOST_WAITING: Final = 5000
+# Between two events while there is work of more weight.
+GIVE_WAY_SECONDS: Final = 0.2
 # Limits of events.k8s.io/v1.
 LONGEST_NOTE: Final = 1024
 LONGEST_INSTANCE: Final = 128
@@ -23,17 +28,30 @@ _log = logging.getLogger(__name__)
 
 
 class EventRecorder:
-    """`instance`: who posts, the pod's name."""
+    """`instance`: who posts, the pod's name. `busy`: whether reconciles wait, which then go first."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, *, instance: str) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock, *, instance: str, busy: Callable[[], bool]) -> None:
         self._cluster = cluster
         self._clock = clock
         self._instance = instance[:LONGEST_INSTANCE]
         self._posted: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._count = 0
+        self._busy = busy
+        self._waiting: deque[dict[str, Any]] = deque(maxlen=MOST_WAITING)
+        self._arrived = asyncio.Event()
 
-    async def post(self, deployment: Mapping[str, Any], note: EventNote) -> None:
-        """Post one event. A failure is only logged: events are for people, nothing rests on them."""
+    async def run(self) -> None:
+        """Post what waits, one by one, until cancelled. A failure is only logged: nothing rests on an event."""
+        while True:
+            while self._waiting:
+                await self._post(self._waiting.popleft())
+                if self._busy():
+                    await self._clock.sleep(GIVE_WAY_SECONDS)
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def note(self, deployment: Mapping[str, Any], note: EventNote) -> None:
+        """Have an event posted on the object soon."""
         metadata = deployment["metadata"]
         now = self._clock.now()
         identity = (str(metadata["uid"]), str(note.reason), note.message)
@@ -67,7 +85,11 @@ class EventRecorder:
                 "resourceVersion": metadata["resourceVersion"],
             },
         }
+        self._waiting.append(body)
+        self._arrived.set()
+
+    async def _post(self, body: dict[str, Any]) -> None:
         try:
-            await self._cluster.create(EVENTS, body, namespace=metadata["namespace"])
+            await self._cluster.create(EVENTS, body, namespace=body["metadata"]["namespace"])
         except ClusterError as error:
-            _log.warning("no event %s on %s: %s", note.reason, metadata["name"], error)
+            _log.warning("no event %s on %s: %s", body["reason"], body["regarding"]["name"], error)

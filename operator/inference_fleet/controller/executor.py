@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from inference_fleet.adapters.ports import (
@@ -19,7 +20,7 @@ from inference_fleet.adapters.ports import (
     Resource,
     Unavailable,
 )
-from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
+from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS, REPLICA_SETS
 from inference_fleet.api.names import INFERENCE_DEPLOYMENT_KIND
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Telemetry
@@ -54,6 +55,21 @@ class Execution:
     refused: tuple[ClusterError, ...] = ()
 
 
+@dataclass
+class _Sum:
+    """What has come of the writes so far."""
+
+    done: int = 0
+    lowered: bool = False
+    touched: set[Key] = field(default_factory=set)
+    stale: ClusterError | None = None
+    refused: list[ClusterError] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return self.stale is not None or bool(self.refused)
+
+
 class Executor:
     """Writes through the cluster and puts every answer into the store, so that the view is never behind ourselves.
 
@@ -76,36 +92,41 @@ class Executor:
         self._sees = sees
 
     async def execute(self, writes: Sequence[Write]) -> Execution:
-        """All writes in order. A write that fails stops those after it that take something away, not the others.
+        """All writes in order, except that new children which nothing waits for come at the same time.
 
-        Raises Unavailable, Throttled and LostLead at once: then nothing more would come through.
+        A write that fails stops those after it that take something away, not the others. Raises Unavailable,
+        Throttled and LostLead at once: then nothing more would come through.
         """
-        done = 0
-        lowered = False
-        touched: set[Key] = set()
-        stale: ClusterError | None = None
-        refused: list[ClusterError] = []
-        for write in writes:
-            if (stale or refused) and _takes_away(write):
-                continue
-            try:
-                touched |= await self._write(write)
-                self._telemetry.writes.labels(write.reference.kind, type(write).__name__.lower()).inc()
-                done += 1
-                lowered = lowered or _lowers_a_count(write)
-            except (Conflict, NotFound) as error:
-                _log.debug("%s: %s", _words(write), error)
-                stale = error
-            except (Forbidden, Invalid, Occupied) as error:
-                _log.warning("%s: %s", _words(write), error)
-                refused.append(error)
-            except Unavailable as error:
-                if error.status != _INTERNAL_ERROR:
-                    raise
-                # About this one object (no address left for a Service): the others may still come through.
-                _log.warning("%s: %s", _words(write), error)
-                refused.append(error)
-        return Execution(done, lowered, frozenset(touched), stale, tuple(refused))
+        result = _Sum()
+        for group in _groups(writes):
+            wanted = [write for write in group if not (_takes_away(write) and result.failed)]
+            attempts = await asyncio.gather(*(self._attempt(write, result) for write in wanted), return_exceptions=True)
+            for attempt in attempts:
+                if isinstance(attempt, BaseException):
+                    raise attempt
+        return Execution(result.done, result.lowered, frozenset(result.touched), result.stale, tuple(result.refused))
+
+    async def _attempt(self, write: Write, result: _Sum) -> None:
+        try:
+            # Not `|=` around the await: the writes beside it add to the same set.
+            touched = await self._write(write)
+        except (Conflict, NotFound) as error:
+            _log.debug("%s: %s", _words(write), error)
+            result.stale = error
+        except (Forbidden, Invalid, Occupied) as error:
+            _log.warning("%s: %s", _words(write), error)
+            result.refused.append(error)
+        except Unavailable as error:
+            if error.status != _INTERNAL_ERROR:
+                raise
+            # About this one object (no address left for a Service): the others may still come through.
+            _log.warning("%s: %s", _words(write), error)
+            result.refused.append(error)
+        else:
+            self._telemetry.writes.labels(write.reference.kind, type(write).__name__.lower()).inc()
+            result.touched |= touched
+            result.done += 1
+            result.lowered = result.lowered or _lowers_a_count(write)
 
     async def write_status(self, deployment: Mapping[str, Any], status: Mapping[str, Any]) -> frozenset[Key]:
         """The whole status, by server-side apply to the status subresource; fenced like every other write."""
@@ -200,6 +221,19 @@ def resource_of(reference: ObjectReference) -> Resource:
 def _fenced(body: Mapping[str, Any], write: Apply | Patch) -> Object:
     metadata = {**(body.get("metadata") or {}), "uid": write.uid, "resourceVersion": write.resource_version}
     return {**body, "metadata": metadata}
+
+
+def _groups(writes: Sequence[Write]) -> list[list[Write]]:
+    """Creates in a row come together; a pool comes alone, after what its pods need (record, service account)."""
+    groups: list[list[Write]] = []
+    last_alone: list[Write] | None = None
+    for write in writes:
+        alone = not isinstance(write, Create) or write.reference.kind == REPLICA_SETS.kind
+        if alone or not groups or groups[-1] is last_alone:
+            groups.append([])
+        groups[-1].append(write)
+        last_alone = groups[-1] if alone else None
+    return groups
 
 
 def _takes_away(write: Write) -> bool:

@@ -73,8 +73,8 @@ class Loop:
         self.tick = Tick(self.store, self.queue, signals, clock, self.telemetry, settings.tick_seconds)
         self.checkpoints = Checkpoints(cluster, self.store, self.tick, clock, namespaces=settings.namespaces)
         executor = Executor(cluster, self.store, self.telemetry, leads=self.leads, sees=self.sees)
-        events = EventRecorder(cluster, clock, instance=settings.identity)
-        self.reconciler = Reconciler(self.store, self.queue, executor, events, self.tick, clock, self.telemetry)
+        self._events = EventRecorder(cluster, clock, instance=settings.identity, busy=lambda: len(self.queue) > 0)
+        self.reconciler = Reconciler(self.store, self.queue, executor, self._events, self.tick, clock, self.telemetry)
         self.reflectors = [
             Reflector(
                 cluster,
@@ -135,6 +135,7 @@ class Loop:
                     self.tick.run(),
                     self._resync(),
                     self._save(),
+                    self._events.run(),
                     *(self.reconciler.work() for _ in range(self.settings.workers)),
                 )
         except BaseExceptionGroup as group:

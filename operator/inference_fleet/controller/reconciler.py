@@ -128,7 +128,7 @@ class Reconciler:
         if execution.stale is not None:
             raise execution.stale
         if execution.refused:
-            await self._complain(snapshot.deployment, execution)
+            self._complain(snapshot.deployment, execution)
             raise execution.refused[0]
         return wanted.requeue_after_seconds
 
@@ -142,7 +142,7 @@ class Reconciler:
             raise Conflict("the object has changed since the plan was made", status=409)
         touched = await self._executor.write_status(deployment, wanted.status)
         for note in wanted.events:
-            await self._events.post(deployment, note)
+            self._events.note(deployment, note)
         return set(touched)
 
     def _look_again(self, key: Key, touched: set[Key], *, wrote: bool) -> None:
@@ -161,7 +161,7 @@ class Reconciler:
         else:
             self._queue.add_after(key, min(60.0, 2.0 ** (runs - WRITING_RUNS_IN_A_ROW)))
 
-    async def _complain(self, deployment: Object, execution: Execution) -> None:
+    def _complain(self, deployment: Object, execution: Execution) -> None:
         error = execution.refused[0]
         note = EventNote("Warning", Reason.WRITE_REFUSED, f"the API server refuses a write: {error}")
-        await self._events.post(deployment, note)
+        self._events.note(deployment, note)
