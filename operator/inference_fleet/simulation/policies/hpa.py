@@ -48,6 +48,9 @@ class HorizontalPodAutoscaler:
 
     def settle(self, recommended: int, *, current: int, now: float) -> int:
         """The replicas after stabilisation and rate limits."""
+        if not self._recommendations:
+            # As the HPA's controller does: what runs when it begins counts as its first recommendation.
+            self._recommendations.append((now, current))
         self._recommendations.append((now, recommended))
         self._recommendations = [(t, n) for t, n in self._recommendations if now - t <= self._window]
         if recommended < current:
