@@ -74,6 +74,7 @@ class Reason(StrEnum):
     # advice
     SHAPE_UNKNOWN = "ShapeUnknown"
     LENGTH_UNKNOWN = "LengthUnknown"
+    TIGHT_MEMORY = "TightMemory"
     MAY_COST_THROUGHPUT = "MayCostThroughput"
     SAVES_MEMORY_ONLY = "SavesMemoryOnly"
     DEPRECATED = "Deprecated"

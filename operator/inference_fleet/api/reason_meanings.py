@@ -42,6 +42,10 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.DOES_NOT_FIT: ("The model does not fit the devices' memory.", "The message names the cheapest way out."),
     Reason.KNOWN_FAULT: ("This release is known to fail with these settings.", _MESSAGE),
     Reason.SHAPE_UNKNOWN: ("The model's shape is unknown: its memory is not checked.", "Set model.shape."),
+    Reason.TIGHT_MEMORY: (
+        "By the estimate it fits so narrowly that it might not start.",
+        "Lower maxModelLen, or take what the message names.",
+    ),
     Reason.LENGTH_UNKNOWN: (
         "Nothing says how long sequences may be: the engine fits the length to its memory.",
         "Set maxModelLen or model.shape.maxPositionEmbeddings for a length that is known beforehand.",
@@ -115,7 +119,6 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
 # Kept for checks that are not built yet: nothing carries these reasons now.
 RESERVED: Final = (
     Reason.KNOWN_FAULT,
-    Reason.SHAPE_UNKNOWN,
     Reason.MAY_COST_THROUGHPUT,
     Reason.SAVES_MEMORY_ONLY,
     Reason.MINIMUM,

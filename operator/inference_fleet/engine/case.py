@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.checkpoint import ModelShape
@@ -12,6 +12,8 @@ from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.api.vllm_engine import VllmEngine
 from inference_fleet.engine.engine_plan import EffectiveLimits, ShapeSource
+from inference_fleet.engine.limits import effective_limits
+from inference_fleet.engine.model_facts import ModelFacts
 from inference_fleet.engine.versions import EngineVersion
 
 Finding = Refusal | Advice
@@ -19,15 +21,20 @@ Finding = Refusal | Advice
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One variant beside what is known of its release, its accelerator and its model. shape None: nothing known."""
+    """One variant beside what is known of its release, its accelerator and its model. facts None: nothing known."""
 
     intent: VariantIntent
     version: EngineVersion
     accelerator: AcceleratorClassSpec
     accelerator_name: str
     limits: EffectiveLimits
-    shape: ModelShape | None
+    facts: ModelFacts | None
     shape_source: ShapeSource
+
+    @property
+    def shape(self) -> ModelShape | None:
+        """The part of the facts that a spec can give."""
+        return self.facts
 
     @property
     def engine(self) -> VllmEngine:
@@ -69,6 +76,11 @@ class Case:
     def devices(self) -> int:
         """Devices that one replica asks the node for; none on CPU."""
         return 0 if self.platform == "CPU" else self.processes
+
+    def with_engine(self, engine: VllmEngine) -> Case:
+        """The same with other settings; its limits are taken anew."""
+        limits = effective_limits(engine, version=self.version, accelerator=self.accelerator, shape=self.facts)
+        return replace(self, intent=self.intent.model_copy(update={"engine": engine}), limits=limits)
 
 
 Check = Callable[[Case], Iterator[Finding]]

@@ -5,8 +5,9 @@ A new check is a function of a `Case` in `checks/` and its name in `_CHECKS`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
-from inference_fleet.api.checkpoint import ModelShape
 from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.arguments import engine_arguments, engine_environment
@@ -14,9 +15,12 @@ from inference_fleet.engine.case import Case, Check
 from inference_fleet.engine.checks import batching, cache, memory, model, parallelism, speculation
 from inference_fleet.engine.checks.extra_arguments import extra_arguments
 from inference_fleet.engine.checks.quantization import quantization
-from inference_fleet.engine.engine_plan import EnginePlan, EngineResult
+from inference_fleet.engine.engine_plan import EnginePlan, EngineResult, ShapeSource
 from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.memory import memory_report
+from inference_fleet.engine.memory_fixes import cheapest_fix
+from inference_fleet.engine.model_catalogue import catalogued
+from inference_fleet.engine.model_facts import ModelFacts, with_shape
 from inference_fleet.engine.step_prior import step_time_prior
 from inference_fleet.engine.versions import engine_version
 
@@ -39,7 +43,8 @@ _CHECKS: tuple[Check, ...] = (
     parallelism.attention_heads,
     parallelism.layers,
     parallelism.experts,
-    memory.weights_fit,
+    memory.fits,
+    memory.shape_known,
     extra_arguments,
 )
 
@@ -49,34 +54,53 @@ def check_variant(
     accelerator: AcceleratorClassSpec,
     *,
     accelerator_name: str,
-    shape: ModelShape | None = None,
+    shape: ModelFacts | None = None,
 ) -> EngineResult:
     """What this variant comes to. Paths are relative to the merged intent: `engine.vllm.maxModelLen`.
 
-    shape: facts of the model from elsewhere; the intent's own win.
+    shape: facts of the model from its config.json. The intent's own win; the built-in catalogue comes last.
     """
     version = engine_version(intent.engine.version)
     if isinstance(version, Refusal):
         return EngineResult(refusals=(version,), warnings=(), plan=None)
-    known = intent.model.shape or shape
+    facts = with_shape(shape or catalogued(intent.model), intent.model.shape)
     case = Case(
         intent=intent,
         version=version,
         accelerator=accelerator,
         accelerator_name=accelerator_name,
-        limits=effective_limits(intent.engine, version=version, accelerator=accelerator, shape=known),
-        shape=known,
-        shape_source="spec" if intent.model.shape else "catalogue" if shape else "unknown",
+        limits=effective_limits(intent.engine, version=version, accelerator=accelerator, shape=facts),
+        facts=facts,
+        shape_source=_shape_source(intent, shape=shape, facts=facts),
     )
+    case = _with_fitting_length(case)
     findings = [finding for check in _CHECKS for finding in check(case)]
     refusals = tuple(finding for finding in findings if isinstance(finding, Refusal))
     warnings = tuple(finding for finding in findings if isinstance(finding, Advice))
     return EngineResult(refusals=refusals, warnings=warnings, plan=None if refusals else _plan(case))
 
 
+def _with_fitting_length(case: Case) -> Case:
+    """Where the user names no length and the model's own may not fit, the engine takes what does (`auto`)."""
+    if case.engine.max_model_len is not None or memory_report(case).verdict not in ("Refused", "Tight"):
+        return case
+    return replace(case, limits=replace(case.limits, max_model_len=None))
+
+
+def _shape_source(intent: VariantIntent, *, shape: ModelFacts | None, facts: ModelFacts | None) -> ShapeSource:
+    if intent.model.shape is not None:
+        return "spec"
+    if shape is not None:
+        return "config"
+    return "catalogue" if facts is not None else "unknown"
+
+
 def _plan(case: Case) -> EnginePlan:
     image = case.engine.image or case.version.image(case.platform)
     assert image is not None, "a missing image is refused before"
+    report = memory_report(case)
+    if report.verdict == "Tight":
+        report = replace(report, cheapest_fix=cheapest_fix(case))
     return EnginePlan(
         version=case.version.version,
         image=image,
@@ -87,7 +111,7 @@ def _plan(case: Case) -> EnginePlan:
         devices_per_replica=case.devices,
         effective=case.limits,
         shape_source=case.shape_source,
-        memory=memory_report(case),
+        memory=report,
         step_time=step_time_prior(case),
-        kv_cache_tokens=None,
+        kv_cache_tokens=report.kv_cache_tokens,
     )

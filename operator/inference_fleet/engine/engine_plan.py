@@ -29,15 +29,27 @@ class EffectiveLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReport:
-    """Device memory of one device of a replica, in bytes. None: not known."""
+    """Device memory of one device of a replica, in bytes. None: not known.
+
+    runtime_bytes: driver and communication libraries. kv_bytes_per_token: the average over a sequence of the longest
+    length. Of the whole replica: kv_cache_tokens, as vLLM counts them, and how many of the longest sequences they are.
+    """
 
     verdict: MemoryVerdict
     device_bytes: int | None = None
     budget_bytes: int | None = None
     weights_bytes: int | None = None
+    activation_bytes: int | None = None
+    cuda_graph_bytes: int | None = None
+    runtime_bytes: int | None = None
+    lora_bytes: int | None = None
+    draft_model_bytes: int | None = None
     kv_cache_bytes: int | None = None
     kv_bytes_per_token: int | None = None
     kv_cache_tokens: int | None = None
+    concurrency_at_max_model_len: float | None = None
+    largest_max_model_len: int | None = None
+    cheapest_fix: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,85 +1,132 @@
-"""What is certain about device memory before anything runs: the budget, the least of the weights, the cache per token.
-
-What only a run or a fitted model tells (activations, graphs, the cache that is left) is not guessed here: the verdict
-stays Unknown unless the weights alone cannot fit.
-"""
+"""Will it fit, and how much? Bytes of one device of a replica, before anything runs."""
 
 from __future__ import annotations
 
-from inference_fleet.api.checkpoint import ModelShape
+from inference_fleet.engine.cache_layout import CacheLayout, cache_layout
 from inference_fleet.engine.case import Case
-from inference_fleet.engine.engine_plan import MemoryReport
+from inference_fleet.engine.engine_plan import MemoryReport, MemoryVerdict
+from inference_fleet.engine.memory_overhead import UNCERTAIN_BYTES, MemoryOverhead, memory_overhead
+from inference_fleet.engine.model_catalogue import catalogued
+from inference_fleet.engine.model_facts import ModelFacts, with_shape
+from inference_fleet.engine.weights import Split, loaded_weights_bytes
 
-_TYPE_BYTES = {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2}
-# The least a parameter can take where weights are quantized while loading: mxfp4 has 4 bits and a scale per 32.
-_LEAST_BYTES_ONLINE = {"mxfp4": 0.53, "nvfp4_per_token": 0.53, "online": 0.53}
-_LEAST_BYTES_ONLINE_OTHERS = 1.0
-_CACHE_TYPE_BYTES = {"auto": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+# The shortest sequence that an engine with a fitted length must hold: one block.
+_LEAST_TOKENS = 16
+# Where nothing says how long sequences may be, the cache is counted in sequences of this length.
+_USUAL_TOKENS = 8192
 
 
 def memory_report(case: Case) -> MemoryReport:
-    """Bytes of one device of a replica."""
+    """The verdict with everything it rests on. Unknown where the shape does not say enough, or on a CPU."""
     device = case.accelerator.device_memory_bytes
     budget = device * case.limits.gpu_memory_utilization_percent // 100
-    weights = least_weights_bytes(case)
+    weights, draft, layout = weights_bytes(case), draft_bytes(case), sequence_layout(case)
+    if case.facts is None or weights is None or draft is None or layout is None or case.platform == "CPU":
+        return MemoryReport(
+            verdict="Refused" if weights is not None and weights > budget else "Unknown",
+            device_bytes=device,
+            budget_bytes=budget,
+            weights_bytes=weights,
+            draft_model_bytes=draft,
+            kv_bytes_per_token=None if layout is None else layout.bytes_per_token(_tokens(case)),
+        )
+    overhead = memory_overhead(case, case.facts)
+    left = budget - weights - draft - overhead.total_bytes
+    return _report(case, layout=layout, overhead=overhead, weights=weights, draft=draft, left=left)
+
+
+def _report(
+    case: Case, *, layout: CacheLayout, overhead: MemoryOverhead, weights: int, draft: int, left: int
+) -> MemoryReport:
+    device = case.accelerator.device_memory_bytes
+    most = (case.facts.max_position_embeddings if case.facts else None) or case.limits.max_model_len
+    longest = layout.longest_sequence(max(0, left), at_most=most or _USUAL_TOKENS)
+    # Without a given length the engine takes what fits.
+    length = case.limits.max_model_len or max(_LEAST_TOKENS, longest)
+    replicas = case.processes // case.model_parallel_size
+    concurrency = max(0, left) / layout.sequence_bytes(length) * replicas
     return MemoryReport(
-        verdict="Refused" if weights is not None and weights > budget else "Unknown",
+        verdict=_verdict(left, needed=layout.sequence_bytes(case.limits.max_model_len or _LEAST_TOKENS)),
         device_bytes=device,
-        budget_bytes=budget,
+        budget_bytes=device * case.limits.gpu_memory_utilization_percent // 100,
         weights_bytes=weights,
-        kv_bytes_per_token=cache_bytes_per_token(case),
+        activation_bytes=overhead.activation_bytes,
+        cuda_graph_bytes=overhead.cuda_graph_bytes,
+        runtime_bytes=overhead.runtime_bytes,
+        draft_model_bytes=draft,
+        lora_bytes=0,
+        kv_cache_bytes=max(0, left),
+        kv_bytes_per_token=layout.bytes_per_token(length),
+        kv_cache_tokens=int(concurrency * length),
+        concurrency_at_max_model_len=round(concurrency, 2),
+        largest_max_model_len=longest,
     )
 
 
-def least_weights_bytes(case: Case) -> int | None:
-    """The least that the weights take on one device; None if neither their size nor their number is known."""
-    shape = case.shape
-    if shape is None:
-        return None
-    stored = _stored_bytes(shape)
-    quantization = case.engine.quantization
-    method = case.version.quantization.get(quantization.method) if quantization else None
-    if method is not None and method.online and shape.quantization_method is None:
-        least = _LEAST_BYTES_ONLINE.get(method.method, _LEAST_BYTES_ONLINE_OTHERS)
-        parameters = shape.parameters or (stored // _stored_type_bytes(shape) if stored else None)
-        stored = int(parameters * least) if parameters else None
-    return stored // case.model_parallel_size if stored else None
+def _verdict(left: int, *, needed: int) -> MemoryVerdict:
+    if left + UNCERTAIN_BYTES < needed:
+        return "Refused"
+    return "Tight" if left - UNCERTAIN_BYTES < needed else "Fits"
 
 
-def _stored_bytes(shape: ModelShape) -> int | None:
-    if shape.weights_bytes:
-        return shape.weights_bytes
-    # Bytes of a quantized checkpoint do not follow from the number of its parameters.
-    if shape.parameters and shape.quantization_method is None:
-        return shape.parameters * _stored_type_bytes(shape)
-    return None
+def _tokens(case: Case) -> int:
+    known = case.facts.max_position_embeddings if case.facts else None
+    return case.limits.max_model_len or known or _USUAL_TOKENS
 
 
-def _stored_type_bytes(shape: ModelShape) -> int:
-    return _TYPE_BYTES.get(shape.torch_dtype or "", 2)
+def weights_bytes(case: Case) -> int | None:
+    """The model's weights on the fullest device; None if they are not known."""
+    return loaded_weights_bytes(
+        case.facts, dtype=case.engine.dtype, online_method=_online_method(case), split=_split(case)
+    )
 
 
-def cache_bytes_per_token(case: Case) -> int | None:
-    """What full attention keeps of a token on one device (vLLM's AttentionSpec); None if the shape does not say.
+def _online_method(case: Case) -> str | None:
+    method = case.version.quantization.get(case.engine.quantization.method) if case.engine.quantization else None
+    return method.method if method is not None and method.online else None
 
-    Layers with a window or a state instead keep less: this is the most.
-    """
-    shape = case.shape
-    cache_type = (case.engine.kv_cache.kv_cache_dtype if case.engine.kv_cache else None) or "auto"
-    size = _CACHE_TYPE_BYTES.get(cache_type)
-    if shape is None or shape.num_hidden_layers is None or size is None:
-        return None
-    if cache_type == "auto" and case.engine.dtype in ("float32", "float"):
-        size = _TYPE_BYTES["float32"]
+
+def _split(case: Case) -> Split:
+    parallel = case.engine.parallelism
+    spread = parallel is not None and parallel.enable_expert_parallel
     stages = case.model_parallel_size // case.tensor_parallel_size
-    layers = -(-shape.num_hidden_layers // stages)
-    if shape.kv_lora_rank:
-        # Latent attention: one vector for all heads, the same on every device.
-        return layers * (shape.kv_lora_rank + (shape.qk_rope_head_dim or 0)) * size
-    heads = shape.num_key_value_heads or shape.num_attention_heads
-    width = shape.head_dim or (
-        shape.hidden_size // shape.num_attention_heads if shape.hidden_size and shape.num_attention_heads else None
+    return Split(
+        tensor=case.tensor_parallel_size,
+        pipeline=stages,
+        expert=case.processes // stages if spread else case.tensor_parallel_size,
     )
-    if heads is None or width is None:
+
+
+def sequence_layout(case: Case) -> CacheLayout | None:
+    """What a sequence takes on one device, the draft's part included; None if it is not known."""
+    layout = _layout(case, case.facts)
+    draft = _layout(case, draft_facts(case))
+    return layout.beside(draft) if layout is not None and draft is not None else layout
+
+
+def _layout(case: Case, facts: ModelFacts | None) -> CacheLayout | None:
+    return cache_layout(
+        facts,
+        dtype=case.engine.dtype,
+        cache_type=case.engine.kv_cache.kv_cache_dtype if case.engine.kv_cache else None,
+        tensor=case.tensor_parallel_size,
+        pipeline=case.model_parallel_size // case.tensor_parallel_size,
+        max_num_batched_tokens=case.limits.max_num_batched_tokens,
+    )
+
+
+def draft_facts(case: Case) -> ModelFacts | None:
+    """What is known of the draft; None without one."""
+    speculative = case.engine.speculative
+    if speculative is None or speculative.model is None:
         return None
-    return layers * 2 * max(1, heads // case.tensor_parallel_size) * width * size
+    return with_shape(catalogued(speculative.model), speculative.model.shape)
+
+
+def draft_bytes(case: Case) -> int | None:
+    """The draft's weights on one device: 0 without a draft of its own, None if it has an unknown one."""
+    speculative = case.engine.speculative
+    if speculative is None or speculative.model is None:
+        return 0
+    devices = speculative.draft_tensor_parallel_size or case.tensor_parallel_size
+    return loaded_weights_bytes(draft_facts(case), dtype=case.engine.dtype, split=Split(tensor=devices))

@@ -9,7 +9,7 @@ ms, here 21.9; on one A100 80 GB: 16.4 ms, here 10.2; Llama 3.3 70B on four H100
 from __future__ import annotations
 
 from inference_fleet.engine.case import Case
-from inference_fleet.engine.memory import cache_bytes_per_token, least_weights_bytes
+from inference_fleet.engine.memory import sequence_layout, weights_bytes
 from inference_fleet.engine.step_time import DEFAULT_STEP_TIME, StepTimeModel
 
 # Reading does not quite reach the datasheet's bandwidth; starting a step costs the same for every model.
@@ -31,11 +31,11 @@ def step_time_prior(case: Case) -> StepTimeModel:
     performance = case.accelerator.performance
     bandwidth = performance.memory_bandwidth_gigabytes_per_second if performance else None
     teraflops = _teraflops(case)
-    weights, parameters = least_weights_bytes(case), _active_parameters(case)
+    weights, parameters = weights_bytes(case), _active_parameters(case)
     if not bandwidth or not teraflops or weights is None or parameters is None:
         return DEFAULT_STEP_TIME
     exchange = _EXCHANGE_SECONDS if case.model_parallel_size > 1 else 0.0
-    cache = cache_bytes_per_token(case)
+    layout = sequence_layout(case)
     return StepTimeModel(
         base_seconds=weights / (bandwidth * _GIGA) * _READ_FACTOR + _STEP_OVERHEAD_SECONDS + exchange,
         per_prefill_token_seconds=2
@@ -44,8 +44,8 @@ def step_time_prior(case: Case) -> StepTimeModel:
         / (teraflops * _TERA * _PREFILL_UTILIZATION),
         per_decoding_sequence_seconds=(
             DEFAULT_STEP_TIME.per_decoding_sequence_seconds
-            if cache is None
-            else cache * _CONTEXT_TOKENS / (bandwidth * _GIGA)
+            if layout is None
+            else layout.sequence_bytes(_CONTEXT_TOKENS) / (bandwidth * _GIGA)
         ),
     )
 

@@ -149,7 +149,7 @@ def test_the_table_shows_verdict_limits_and_way_out(tmp_path: Path, capsys: pyte
     assert status == EXIT_REFUSED
     assert "accepted" in text
     assert "8192 tokens a sequence" in text
-    assert "refused, 1 refusal, 1 warning" in text
+    assert "refused, 1 refusal, 2 warnings" in text
     assert "spec.engine.vllm.trustRemoteCode" in text
     assert "--full" in text
 

@@ -65,7 +65,8 @@ def test_an_unknown_release_is_the_only_finding() -> None:
 def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
     result = check(version="0.33.9")
 
-    assert [advice.reason for advice in result.warnings] == [Reason.VERSION_NOT_REVIEWED, Reason.LENGTH_UNKNOWN]
+    expected = [Reason.VERSION_NOT_REVIEWED, Reason.LENGTH_UNKNOWN, Reason.SHAPE_UNKNOWN]
+    assert [advice.reason for advice in result.warnings] == expected
     assert result.plan is not None
     assert result.plan.effective.max_model_len is None
 
@@ -214,20 +215,20 @@ def test_replicas_on_cpu_ask_for_no_devices() -> None:
 def test_weights_that_cannot_fit_are_refused_and_fit_when_they_are_spread_or_quantized() -> None:
     shape = {**LLAMA_8B, "parameters": 70_000_000_000}
 
-    assert only(check(shape=shape)).reason == Reason.DOES_NOT_FIT
-    assert refusals(check(shape=shape, parallelism={"tensorParallelSize": 2})) == []
-    assert refusals(check(shape=shape, quantization={"method": "fp8_per_tensor"})) == []
+    assert only(check(shape=shape, maxModelLen=2048)).reason == Reason.DOES_NOT_FIT
+    assert refusals(check(shape=shape, maxModelLen=2048, parallelism={"tensorParallelSize": 2})) == []
+    assert refusals(check(shape=shape, maxModelLen=2048, quantization={"method": "fp8_per_tensor"})) == []
 
 
-def test_memory_that_is_known_is_reported_and_nothing_else_is_claimed() -> None:
+def test_the_memory_of_a_known_model_is_reported() -> None:
     plan = check(shape=LLAMA_8B, parallelism={"tensorParallelSize": 2}).plan
 
     assert plan is not None
-    assert plan.memory.verdict == "Unknown"
+    assert plan.memory.verdict == "Fits"
     assert plan.memory.weights_bytes == LLAMA_8B["parameters"]
     assert plan.memory.kv_bytes_per_token == 131072 // 2
     assert plan.memory.budget_bytes == 81079 * 2**20 * 92 // 100
-    assert plan.kv_cache_tokens is None
+    assert plan.kv_cache_tokens == plan.memory.kv_cache_tokens is not None
 
 
 def test_every_message_is_a_sentence_and_names_a_way_out() -> None:

@@ -8,6 +8,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.case import Case, Finding
 from inference_fleet.engine.flag_values import BadValue, read_value
+from inference_fleet.engine.memory import memory_report
 
 
 def release(case: Case) -> Iterator[Finding]:
@@ -53,10 +54,15 @@ def length(case: Case) -> Iterator[Finding]:
     """The longest sequence, against what the model was made for."""
     wanted = case.limits.max_model_len
     longest = case.shape.max_position_embeddings if case.shape else None
-    if wanted is None:
+    if wanted is None and longest:
+        fits = memory_report(case).largest_max_model_len
+        message = f"the model's own {longest} tokens may not fit: the engine takes what does, by estimate {fits}."
+        yield Advice("engine.vllm.maxModelLen", Reason.LENGTH_UNKNOWN, message, "Set maxModelLen to what you need.")
+    elif wanted is None:
         message = "nothing says how long sequences may be: the engine fits the length to its memory (auto)."
         way_out = "Set maxModelLen, or model.shape.maxPositionEmbeddings, for a length that is known beforehand."
         yield Advice("engine.vllm.maxModelLen", Reason.LENGTH_UNKNOWN, message, way_out)
     elif longest and wanted > longest:
         message = f"{wanted} tokens are more than the model was made for ({longest})."
-        yield Refusal("engine.vllm.maxModelLen", Reason.OUT_OF_RANGE, message, f"Set {longest} or less.")
+        way_out = f"Set {longest} or less; if its config.json says more, set model.shape.maxPositionEmbeddings."
+        yield Refusal("engine.vllm.maxModelLen", Reason.OUT_OF_RANGE, message, way_out)
