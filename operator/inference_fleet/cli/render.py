@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import click
@@ -77,8 +78,20 @@ def _render(
     snapshot = Snapshot(deployment={**deployment, "metadata": metadata}, accelerator_classes=open_classes)
     now = time.time()
     refusals = [f"{metadata['name']}: {refusal.text()}" for refusal in study(snapshot, now=now).acceptance.all_refusals]
-    writes = plan(snapshot, None, now).writes
-    return [dict(_plain(write.body)) for write in writes if isinstance(write, Create)], refusals
+    made: dict[tuple[str, str], Mapping[str, Any]] = {}
+    # What makes pods comes in a first plan, the rest in the one that finds it there.
+    for _ in range(2):
+        for write in plan(snapshot, None, now).writes:
+            if isinstance(write, Create):
+                made.setdefault((write.reference.kind, write.reference.name), write.body)
+        pools = tuple(_live(body) for (kind, _), body in made.items() if kind == "ReplicaSet")
+        snapshot = replace(snapshot, replica_sets=pools)
+    return [dict(_plain(body)) for body in made.values()], refusals
+
+
+def _live(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object as the API server would give it back, as far as a plan looks."""
+    return {**body, "metadata": {**body["metadata"], "uid": body["metadata"]["name"], "resourceVersion": "0"}}
 
 
 def _open(obj: Mapping[str, Any]) -> Mapping[str, Any]:

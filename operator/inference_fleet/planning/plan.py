@@ -116,27 +116,24 @@ def plan(snapshot: Snapshot, decision: Decision | None, now: float) -> Plan:
         events=(*child_events, *pool_events),
     )
     reported = _report(snapshot, case, outcome, now=now)
-    writes = (
-        *record_writes(snapshot, case.records, record),
-        *_seed(snapshot, wish, spec),
-        *_pods_first(children, scaled),
-        *short_graces(snapshot, case.pools, now=now),
-    )
+    first, later = _pods_first(children, scaled)
+    writes = (*record_writes(snapshot, case.records, record), *_seed(snapshot, wish, spec), *first)
+    if first and not case.pools:
+        # A new object: the rest comes in the next plan, behind the first ones of other new objects.
+        return Plan(writes, reported.status, reported.events, requeue_after_seconds=0.0)
+    writes = (*writes, *later, *short_graces(snapshot, case.pools, now=now))
     return Plan(writes, reported.status, reported.events, _look_again(case, spec, now=now))
 
 
-def _pods_first(children: Sequence[Write], scaled: Sequence[Write]) -> tuple[Write, ...]:
-    """Engines take minutes to start and Services an instant: whatever makes pods goes first.
+def _pods_first(children: Sequence[Write], scaled: Sequence[Write]) -> tuple[list[Write], list[Write]]:
+    """Engines take minutes to start and Services an instant: what makes new pools, and all the rest.
 
     A pod without its service account is refused, so that one goes before all.
     """
-
-    def rank(write: Write) -> int:
-        if write.reference.kind == "ServiceAccount":
-            return 0
-        return 1 if isinstance(write, Create) and write.reference.kind == "ReplicaSet" else 2
-
-    return tuple(sorted((*children, *scaled), key=rank))
+    accounts = [write for write in children if write.reference.kind == "ServiceAccount"]
+    pools = [write for write in scaled if isinstance(write, Create)]
+    first = [*accounts, *pools]
+    return first, [write for write in (*children, *scaled) if write not in first]
 
 
 def _targets(

@@ -51,6 +51,7 @@ def test_a_settled_object_costs_no_writes_and_no_status() -> None:
 def test_every_child_is_owned_by_the_object() -> None:
     world = World(routing={"networkPolicy": {"clients": [{"podSelector": {"matchLabels": {"app": "gateway"}}}]}})
     world.reconcile()
+    world.reconcile()
     assert len(world.objects) == 7
     for obj in world.objects.values():
         owner = obj["metadata"]["ownerReferences"][0]
@@ -544,6 +545,10 @@ def test_settings_that_contradict_each_other_only_after_merging_are_refused() ->
     assert world.of("ReplicaSet") == []
 
 
-def test_whatever_makes_pods_is_written_first() -> None:
-    kinds = [write.reference.kind for write in World().reconcile().writes]
-    assert kinds[:3] == ["ControllerRevision", "ServiceAccount", "ReplicaSet"]
+def test_whatever_makes_pods_is_written_first_and_the_rest_at_the_next_look() -> None:
+    world = World()
+    first = world.reconcile()
+    assert [write.reference.kind for write in first.writes] == ["ControllerRevision", "ServiceAccount", "ReplicaSet"]
+    assert first.requeue_after_seconds == 0.0
+    then = world.reconcile()
+    assert [write.reference.kind for write in then.writes] == ["Service", "Service", "PodDisruptionBudget"]
