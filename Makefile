@@ -83,8 +83,13 @@ generate: setup-python ## write the generated files again
 check-generated: setup-python ## fail if a generated file is not what its generator writes
 	@$(BIN)/python scripts/generate.py --check
 
+# --- measurements -----------------------------------------------------------------------------------------------
+.PHONY: bench-scale
+bench-scale: setup-tools ## 500 InferenceDeployments beside 500 Deployments on hollow nodes (benchmarks/results/scale.json)
+	@$(BIN)/python benchmarks/scale.py
+
 # --- not built yet ----------------------------------------------------------------------------------------------
-NOT_YET := bench-scaling bench-scale bench-engine faults faults-cluster rollback-cluster mutants docs
+NOT_YET := bench-scaling bench-engine faults faults-cluster rollback-cluster mutants docs
 .PHONY: $(NOT_YET)
 $(NOT_YET):
 	@echo "make $@: not built yet (see README.md, 'What works today')" >&2; exit 1
