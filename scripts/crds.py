@@ -14,11 +14,23 @@ _HEADER = "# Generated from operator/inference_fleet/api by `make generate`; do 
 
 
 def generate() -> dict[str, str]:
-    """Both definitions, one a file."""
-    return {
-        "crds/inferencedeployments.yaml": _text(inference_deployment_crd()),
-        "crds/acceleratorclasses.yaml": _text(accelerator_class_crd()),
-    }
+    """Both definitions, one a file, and the same as templates of the chart: Helm never upgrades what is in crds/."""
+    files = {}
+    for definition in (inference_deployment_crd(), accelerator_class_crd()):
+        name = f"{definition['spec']['names']['plural']}.yaml"
+        files[f"crds/{name}"] = _text(definition)
+        files[f"charts/inference-fleet/templates/crds/{name}"] = _template(definition)
+    return files
+
+
+def _template(definition: Mapping[str, Any]) -> str:
+    """The definition for Helm: under its switch, kept at an uninstall, nothing in it taken for a template."""
+    metadata = {**definition["metadata"], "annotations": "ANNOTATIONS"}
+    text = _text({**definition, "metadata": metadata}).removeprefix(_HEADER)
+    assert "{{" not in text
+    annotations = "{ {{- if .Values.crds.keep }}helm.sh/resource-policy: keep{{ end -}} }"
+    text = text.replace("annotations: ANNOTATIONS", f"annotations: {annotations}")
+    return f"{_HEADER}{{{{- if .Values.crds.install }}}}\n{text}{{{{- end }}}}\n"
 
 
 # What is shorter than this in JSON stands on one line: readable, and far below the 256 KiB of an annotation.

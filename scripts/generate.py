@@ -20,6 +20,7 @@ GENERATORS: tuple[str, ...] = (
     "rbac:generate",
     "engine_reference:generate",
     "api_reference:generate",
+    "chart:generate",
 )
 
 

@@ -15,8 +15,14 @@ _WRITE = ("create", "update", "patch", "delete", "deletecollection")
 
 
 def generate() -> dict[str, str]:
-    """One file for the operator's own roles, one that extends the roles of a cluster's users."""
-    return {"manifests/base/rbac.yaml": _operator(), "manifests/base/user-roles.yaml": _users()}
+    """The operator's own roles, what extends the roles of users, and the rules for the chart's templates."""
+    return {
+        "manifests/base/rbac.yaml": _operator(),
+        "manifests/base/view-role.yaml": _HEADER + _aggregated("view", extends=("view",), rules=_VIEW),
+        "manifests/components/edit-role/edit-role.yaml": _HEADER
+        + _aggregated("edit", extends=("edit", "admin"), rules=_EDIT),
+        "charts/inference-fleet/templates/_rules.tpl": _chart(),
+    }
 
 
 def _operator() -> str:
@@ -37,9 +43,8 @@ def _role(kind: str, *, rules: Iterable[Permission]) -> str:
         f"  name: {NAME}",
         *_namespace(kind),
         "rules:",
+        *_rules(rules),
     ]
-    for permission in rules:
-        lines += [f"# {permission.reason}", *_rule(permission.resource.group, (permission.path,), permission.verbs)]
     return "\n".join(lines) + "\n"
 
 
@@ -62,18 +67,33 @@ def _binding(kind: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _users() -> str:
-    """Whoever may view or edit Deployments may do so with our kinds; devices belong to the platform team."""
-    view = (*_rule(GROUP, (INFERENCE_DEPLOYMENT_PLURAL, ACCELERATOR_CLASS_PLURAL), _READ),)
-    edit = (
-        *_rule(GROUP, (INFERENCE_DEPLOYMENT_PLURAL,), _WRITE),
-        *_rule(GROUP, (f"{INFERENCE_DEPLOYMENT_PLURAL}/scale",), ("get", "update", "patch")),
+def _chart() -> str:
+    """Lists of rules as named templates: everywhere, or split where the operator works in listed namespaces only."""
+    everywhere = permissions("cluster")
+    lists = {
+        "everywhere": everywhere,
+        "ofTheCluster": [each for each in everywhere if not each.resource.namespaced],
+        "ofNamespaces": [each for each in everywhere if each.resource.namespaced],
+        "ofOwnNamespace": permissions("own namespace"),
+    }
+    texts = [_template(f"rules.{name}", _rules(rules)) for name, rules in lists.items()]
+    texts += [_template("rules.view", _VIEW), _template("rules.edit", _EDIT)]
+    head = (
+        "{{/* Generated from operator/inference_fleet/controller/permissions.py by `make generate`; do not edit. */}}\n"
     )
-    documents = (
-        _aggregated("view", extends=("view",), rules=view),
-        _aggregated("edit", extends=("edit", "admin"), rules=edit),
-    )
-    return _HEADER + "---\n".join(documents)
+    return head + "\n".join(texts)
+
+
+def _template(name: str, lines: Iterable[str]) -> str:
+    return "\n".join((f'{{{{- define "inference-fleet.{name}" -}}}}', *lines, "{{- end }}")) + "\n"
+
+
+def _rules(permissions: Iterable[Permission]) -> list[str]:
+    return [
+        line
+        for each in permissions
+        for line in (f"# {each.reason}", *_rule(each.resource.group, (each.path,), each.verbs))
+    ]
 
 
 def _aggregated(name: str, *, extends: Iterable[str], rules: Iterable[str]) -> str:
@@ -100,3 +120,11 @@ def _rule(group: str, resources: Iterable[str], verbs: Iterable[str]) -> tuple[s
         f"  resources: [{', '.join(resources)}]",
         f"  verbs: [{', '.join(verbs)}]",
     )
+
+
+# Whoever may view or edit Deployments may do so with our kinds; devices belong to the platform team.
+_VIEW = _rule(GROUP, (INFERENCE_DEPLOYMENT_PLURAL, ACCELERATOR_CLASS_PLURAL), _READ)
+_EDIT = (
+    *_rule(GROUP, (INFERENCE_DEPLOYMENT_PLURAL,), _WRITE),
+    *_rule(GROUP, (f"{INFERENCE_DEPLOYMENT_PLURAL}/scale",), ("get", "update", "patch")),
+)

@@ -59,5 +59,12 @@ def test_the_roles_are_the_table() -> None:
 
 
 def test_users_roles_are_about_our_kinds_alone() -> None:
-    documents = yaml.safe_load_all((BASE / "user-roles.yaml").read_text(encoding="utf-8"))
-    assert {group for document in documents for group, _, _ in rules(document)} == {"inferencefleet.io"}
+    for path in (BASE / "view-role.yaml", BASE.parent / "components/edit-role/edit-role.yaml"):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert {group for group, _, _ in rules(document)} == {"inferencefleet.io"}
+
+
+def test_nobody_is_given_the_right_to_write_by_the_base_alone() -> None:
+    role = yaml.safe_load((BASE / "view-role.yaml").read_text(encoding="utf-8"))
+    assert {verb for _, _, verb in rules(role)} == {"get", "list", "watch"}
+    assert list(role["metadata"]["labels"]) == ["rbac.authorization.k8s.io/aggregate-to-view"]

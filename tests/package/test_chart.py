@@ -1,0 +1,242 @@
+"""The chart and manifests/base are one installation: rendered, they agree; what they do not know is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from builders.pod_security import violations
+from inference_fleet import __version__
+from inference_fleet.api.accelerator_class import AcceleratorClassSpec
+from inference_fleet.controller.permissions import permissions
+from inference_fleet.engine.catalogue import built_in_accelerators
+from inference_fleet.sandbox.tools import silent, tool_path
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+CHART: Final = ROOT / "charts/inference-fleet"
+NAMESPACE: Final = "inference-fleet-system"
+MONITORING: Final = tuple(
+    word
+    for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule")
+    for word in ("-a", f"monitoring.coreos.com/v1/{kind}")
+)
+CLASSES: Final = ("-a", "inferencefleet.io/v1alpha1/AcceleratorClass")
+# Labels that only Helm sets, and that an object has under kustomize alone.
+OF_HELM: Final = ("helm.sh/chart", *(f"app.kubernetes.io/{name}" for name in ("instance", "version", "managed-by")))
+
+Object = dict[str, Any]
+
+
+def call(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool; the caller looks at the status."""
+    path = tool_path(words[0], kubernetes_version="1.37.1", progress=silent)
+    return subprocess.run([str(path), *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def rendered(*words: str, values: Mapping[str, Any] | None = None, folder: Path | None = None) -> list[Object]:
+    """What `helm template` makes of these values."""
+    given: tuple[str, ...] = ()
+    if values is not None:
+        assert folder is not None
+        path = folder / "values.yaml"
+        path.write_text(json.dumps(values), encoding="utf-8")
+        given = ("-f", str(path))
+    done = call("helm", "template", "inference-fleet", str(CHART), "-n", NAMESPACE, *given, *words)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def kustomized(folder: str) -> list[Object]:
+    done = call("kubectl", "kustomize", str(ROOT / folder))
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def by_name(objects: list[Object]) -> dict[tuple[str, str], Object]:
+    """Objects by kind and name, without the marks of the tool that made them."""
+    found = {}
+    for each in objects:
+        metadata = each["metadata"]
+        labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key not in OF_HELM}
+        annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != "helm.sh/resource-policy"}
+        metadata |= {"labels": labels, "annotations": annotations}
+        found[each["kind"], metadata["name"]] = each
+    return found
+
+
+def one(objects: list[Object], kind: str) -> Object:
+    (found,) = (each for each in objects if each["kind"] == kind)
+    return found
+
+
+def test_chart_and_base_are_the_same_installation() -> None:
+    chart, base = by_name(rendered()), by_name(kustomized("manifests/base"))
+    # Helm has its own way to make a namespace.
+    del base["Namespace", NAMESPACE]
+    assert chart.keys() == base.keys()
+    for place, wanted in base.items():
+        assert chart[place] == wanted, place
+
+
+def test_the_chart_is_of_this_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["version"] == chart["appVersion"] == __version__
+
+
+def test_helms_own_check_finds_nothing() -> None:
+    done = call("helm", "lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("replica=3", "additional properties 'replica' not allowed"),
+        ("settings.tickSecond=3", "additional properties 'tickSecond' not allowed"),
+        ("monitoring.rule.enabled=true", "additional properties 'rule' not allowed"),
+        ("settings.workers=0", "minimum: got 0, want 1"),
+        ("settings.logLevel=loud", "/settings/logLevel"),
+        ("prometheus.url=prometheus:9090", "/prometheus/url"),
+        ("prometheus.token.name=x", "/prometheus/token"),
+        ("namespaces={Chat}", "/namespaces/0"),
+        ("image.digest=latest", "/image/digest"),
+        ("acceleratorCatalogue.prices.nvidia-l4.perHour=1", "/acceleratorCatalogue/prices/nvidia-l4"),
+        ("userRoles.edit=yes", "/userRoles/edit"),
+    ],
+)
+def test_a_value_that_is_unknown_or_out_of_range_is_refused_with_its_place(words: str, told: str) -> None:
+    done = call("helm", "template", "x", str(CHART), "--set", words)
+    assert done.returncode != 0
+    assert told in done.stderr
+
+
+def test_an_unknown_class_of_the_catalogue_is_refused() -> None:
+    done = call(
+        "helm",
+        "template",
+        "x",
+        str(CHART),
+        "--set",
+        "acceleratorCatalogue.install=true,acceleratorCatalogue.only={h100}",
+    )
+    assert 'there is no class "h100" in the catalogue; it has' in done.stderr
+
+
+def test_definitions_are_kept_unless_somebody_wants_otherwise() -> None:
+    def policies(*words: str) -> list[Object]:
+        return [
+            each["metadata"]["annotations"] for each in rendered(*words) if each["kind"] == "CustomResourceDefinition"
+        ]
+
+    assert policies() == [{"helm.sh/resource-policy": "keep"}] * 2
+    assert policies("--set", "crds.keep=false") == [{}] * 2
+    assert policies("--set", "crds.install=false") == []
+
+
+def granted(role: Object) -> set[tuple[str, str, str]]:
+    return {
+        (g, r, v) for rule in role["rules"] for g in rule["apiGroups"] for r in rule["resources"] for v in rule["verbs"]
+    }
+
+
+def test_in_listed_namespaces_the_cluster_role_holds_only_what_has_no_namespace() -> None:
+    objects = rendered("--set", "namespaces={chat,code}")
+    table = permissions("cluster")
+    wide = {(p.resource.group, p.path, v) for p in table for v in p.verbs if not p.resource.namespaced}
+    narrow = {(p.resource.group, p.path, v) for p in table for v in p.verbs if p.resource.namespaced}
+    found = by_name(objects)
+    assert granted(found["ClusterRole", "inference-fleet"]) == wide
+    roles = [
+        each for each in objects if (each["kind"], each["metadata"]["name"]) == ("Role", "inference-fleet-engines")
+    ]
+    assert [role["metadata"]["namespace"] for role in roles] == ["chat", "code"]
+    assert all(granted(role) == narrow for role in roles)
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "INFERENCE_FLEET_NAMESPACES", "value": "chat,code"} in container["env"]
+
+
+def test_writing_is_for_editors_only_if_asked_for() -> None:
+    assert ("ClusterRole", "inference-fleet-edit") not in by_name(rendered())
+    component = yaml.safe_load((ROOT / "manifests/components/edit-role/edit-role.yaml").read_text(encoding="utf-8"))
+    role = by_name(rendered("--set", "userRoles.edit=true"))["ClusterRole", "inference-fleet-edit"]
+    assert role["rules"] == component["rules"]
+    assert component["metadata"]["labels"].items() <= role["metadata"]["labels"].items()
+
+
+def test_monitoring_is_installed_only_if_asked_for_and_known(tmp_path: Path) -> None:
+    kinds = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"}
+    asked = {"monitoring": {key: {"enabled": True} for key in ("serviceMonitor", "podMonitor", "rules", "dashboards")}}
+
+    def found(*words: str, values: Mapping[str, Any]) -> set[str]:
+        return kinds & {each["kind"] for each in rendered(*words, values=values, folder=tmp_path)}
+
+    assert found(*MONITORING, values={}) == set()
+    assert found(values=asked) == {"ConfigMap"}
+    assert found(*MONITORING, values=asked) == kinds
+
+
+def test_rules_and_dashboards_are_those_of_the_manifests(tmp_path: Path) -> None:
+    values = {"monitoring": {"rules": {"enabled": True, "labels": {"team": "sre"}}, "dashboards": {"enabled": True}}}
+    objects = rendered(*MONITORING, values=values, folder=tmp_path)
+    folder = ROOT / "manifests/components/monitoring"
+    rule = yaml.safe_load((folder / "prometheus-rule.yaml").read_text(encoding="utf-8"))
+    assert one(objects, "PrometheusRule")["spec"] == rule["spec"]
+    assert one(objects, "PrometheusRule")["metadata"]["labels"]["team"] == "sre"
+    dashboards = list(yaml.safe_load_all((folder / "dashboards.yaml").read_text(encoding="utf-8")))
+    found = by_name([each for each in objects if each["kind"] == "ConfigMap"])
+    assert {name: each["data"] for (_, name), each in found.items()} == {
+        each["metadata"]["name"]: each["data"] for each in dashboards
+    }
+
+
+def test_the_catalogue_is_the_operators_own_with_prices_from_values(tmp_path: Path) -> None:
+    catalogue = {
+        "install": True,
+        "prices": {"nvidia-l4": {"perDeviceHour": "0.80", "currency": "EUR"}},
+        "nodeSelectors": {"nvidia-l4": {"pool": "l4"}},
+    }
+    values = {"acceleratorCatalogue": catalogue}
+    assert not [each for each in rendered(values=values, folder=tmp_path) if each["kind"] == "AcceleratorClass"]
+    objects = [
+        each for each in rendered(*CLASSES, values=values, folder=tmp_path) if each["kind"] == "AcceleratorClass"
+    ]
+    specs = {each["metadata"]["name"]: AcceleratorClassSpec.model_validate(each["spec"]) for each in objects}
+    assert specs.keys() == built_in_accelerators().keys()
+    assert str(specs["nvidia-l4"].cost_per_device_hour) == "0.80"
+    assert specs["nvidia-h100-80gb"].cost_per_device_hour is None
+    assert next(e for e in objects if e["metadata"]["name"] == "nvidia-l4")["spec"]["nodeSelector"] == {"pool": "l4"}
+
+
+def test_with_every_switch_on_the_pod_stays_restricted(tmp_path: Path) -> None:
+    values = {
+        "prometheus": {
+            "url": "https://prometheus:9090",
+            "certificateAuthority": {"name": "ca", "key": "ca.crt"},
+            "token": {"name": "token", "key": "token"},
+        },
+        "settings": {"logLevel": "debug", "tickSeconds": 5, "resyncSeconds": 3600, "workers": 4},
+        "image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},
+        "podLabels": {"team": "ml"},
+        "podAnnotations": {"note": "x"},
+        "networkPolicy": {"enabled": True},
+        "priorityClassName": "high",
+        "tolerations": [{"operator": "Exists"}],
+    }
+    objects = rendered(values=values, folder=tmp_path)
+    spec = one(objects, "Deployment")["spec"]["template"]["spec"]
+    assert violations(spec) == []
+    (container,) = spec["containers"]
+    assert container["image"] == f"ghcr.io/inference-fleet/operator@sha256:{'0' * 64}"
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert environment["INFERENCE_FLEET_PROMETHEUS_CA_FILE"] == "/etc/prometheus-ca/ca.crt"
+    assert environment["INFERENCE_FLEET_PROMETHEUS_TOKEN_FILE"] == "/etc/prometheus-token/token"
+    assert environment["INFERENCE_FLEET_RESYNC_SECONDS"] == "3600"
+    policy = one(objects, "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443, 9090, 8000}
