@@ -119,8 +119,6 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
 # Kept for checks that are not built yet: nothing carries these reasons now.
 RESERVED: Final = (
     Reason.KNOWN_FAULT,
-    Reason.MAY_COST_THROUGHPUT,
-    Reason.SAVES_MEMORY_ONLY,
     Reason.MINIMUM,
     Reason.OBJECTIVE_UNREACHABLE,
     Reason.OUT_OF_DEVICE_MEMORY,

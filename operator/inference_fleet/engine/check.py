@@ -12,10 +12,11 @@ from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.arguments import engine_arguments, engine_environment
 from inference_fleet.engine.case import Case, Check
-from inference_fleet.engine.checks import batching, cache, memory, model, parallelism, speculation
+from inference_fleet.engine.checks import batching, cache, memory, model, parallelism, performance, speculation
 from inference_fleet.engine.checks.extra_arguments import extra_arguments
 from inference_fleet.engine.checks.quantization import quantization
 from inference_fleet.engine.engine_plan import EnginePlan, EngineResult, ShapeSource
+from inference_fleet.engine.estimate import estimate
 from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.memory import memory_report
 from inference_fleet.engine.memory_fixes import cheapest_fix
@@ -45,6 +46,8 @@ _CHECKS: tuple[Check, ...] = (
     parallelism.experts,
     memory.fits,
     memory.shape_known,
+    performance.weight_only,
+    performance.speculation_at_full_batch,
     extra_arguments,
 )
 
@@ -114,4 +117,5 @@ def _plan(case: Case) -> EnginePlan:
         memory=report,
         step_time=step_time_prior(case),
         kv_cache_tokens=report.kv_cache_tokens,
+        estimate=estimate(case, report),
     )

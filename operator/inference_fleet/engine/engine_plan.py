@@ -14,6 +14,8 @@ DRAFT_WEIGHTS_MOUNT: Final = "/models/draft"
 CACHE_MOUNT: Final = "/cache"
 
 MemoryVerdict = Literal["Fits", "Tight", "Refused", "Unknown"]
+Bound = Literal["Bandwidth", "Compute", "KVCapacity"]
+ESTIMATE_PROMPT_TOKENS: Final = 1000
 ShapeSource = Literal["spec", "catalogue", "config", "unknown"]
 
 
@@ -53,11 +55,30 @@ class MemoryReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """How fast, roughly, before anything was measured. Times in seconds; tokens per second of one replica.
+
+    time_to_first_token: of `ESTIMATE_PROMPT_TOKENS`, alone. full: as many sequences as the settings and the cache allow
+    (`full_sequences`), all decoding. error_percent: how far published measurements were off this formula, either way.
+    """
+
+    bound_by: Bound
+    time_to_first_token_seconds: float
+    inter_token_latency_at_one_seconds: float
+    inter_token_latency_at_full_seconds: float
+    tokens_per_second_at_one: float
+    tokens_per_second_at_full: float
+    full_sequences: int
+    error_percent: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnginePlan:
     """How one replica of a variant is started.
 
     command and args: argument lists, never a shell line; command is empty where the image's entrypoint starts the
-    engine. env: names and plain values. kv_cache_tokens: capacity of one replica, None if not known before it runs.
+    engine. env: names and plain values. kv_cache_tokens: capacity of one replica, None if not known before it runs;
+    estimate: None without the device's figures or the model's size.
     """
 
     version: str
@@ -71,6 +92,7 @@ class EnginePlan:
     memory: MemoryReport
     step_time: StepTimeModel
     kv_cache_tokens: int | None
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,64 +11,61 @@ from __future__ import annotations
 from inference_fleet.engine.case import Case
 from inference_fleet.engine.memory import sequence_layout, weights_bytes
 from inference_fleet.engine.step_time import DEFAULT_STEP_TIME, StepTimeModel
+from inference_fleet.engine.weights import parameters_of
 
 # Reading does not quite reach the datasheet's bandwidth; starting a step costs the same for every model.
-_READ_FACTOR = 1.1
-_STEP_OVERHEAD_SECONDS = 0.0015
+READ_FACTOR = 1.1
+STEP_OVERHEAD_SECONDS = 0.0015
 # Reductions between devices, once there are several.
-_EXCHANGE_SECONDS = 0.0025
+EXCHANGE_SECONDS = 0.0025
 # Share of the dense peak that prefill reaches.
-_PREFILL_UTILIZATION = 0.5
+PREFILL_UTILIZATION = 0.5
 # Prompt and answer so far of a running chat request, tokens (Azure 2023 conversations: 1155 and half of 211).
-_CONTEXT_TOKENS = 1260
-_BYTES_PER_PARAMETER = 2
-_GIGA = 1e9
-_TERA = 1e12
+CONTEXT_TOKENS = 1260
+GIGA = 1e9
+TERA = 1e12
 
 
 def step_time_prior(case: Case) -> StepTimeModel:
     """The model of this variant, or the general one where the device's figures or the model's size are not known."""
     performance = case.accelerator.performance
     bandwidth = performance.memory_bandwidth_gigabytes_per_second if performance else None
-    teraflops = _teraflops(case)
-    weights, parameters = weights_bytes(case), _active_parameters(case)
+    teraflops = dense_teraflops(case)
+    weights, parameters = weights_bytes(case), active_parameters(case)
     if not bandwidth or not teraflops or weights is None or parameters is None:
         return DEFAULT_STEP_TIME
-    exchange = _EXCHANGE_SECONDS if case.model_parallel_size > 1 else 0.0
+    exchange = EXCHANGE_SECONDS if case.model_parallel_size > 1 else 0.0
     layout = sequence_layout(case)
     return StepTimeModel(
-        base_seconds=weights / (bandwidth * _GIGA) * _READ_FACTOR + _STEP_OVERHEAD_SECONDS + exchange,
-        per_prefill_token_seconds=2
-        * parameters
-        / case.model_parallel_size
-        / (teraflops * _TERA * _PREFILL_UTILIZATION),
+        base_seconds=weights / (bandwidth * GIGA) * READ_FACTOR + STEP_OVERHEAD_SECONDS + exchange,
+        per_prefill_token_seconds=2 * parameters / case.model_parallel_size / (teraflops * TERA * PREFILL_UTILIZATION),
         per_decoding_sequence_seconds=(
             DEFAULT_STEP_TIME.per_decoding_sequence_seconds
             if layout is None
-            else layout.sequence_bytes(_CONTEXT_TOKENS) / (bandwidth * _GIGA)
+            else layout.sequence_bytes(CONTEXT_TOKENS) / (bandwidth * GIGA)
         ),
     )
 
 
-def _teraflops(case: Case) -> int | None:
+def dense_teraflops(case: Case) -> int | None:
+    """Peak of the device in the type that the weights are multiplied in."""
     performance = case.accelerator.performance
     peaks = (performance.dense_teraflops if performance else None) or {}
-    quantization = case.engine.quantization
-    if quantization and quantization.method.startswith("fp8") and "fp8" in peaks:
+    own = case.facts.quantization_method if case.facts else None
+    method = (case.engine.quantization.method if case.engine.quantization else own) or ""
+    if method.startswith("fp8") and "fp8" in peaks:
         return peaks["fp8"]
     return peaks.get("bfloat16") or peaks.get("float16")
 
 
-def _active_parameters(case: Case) -> float | None:
-    """Parameters that one token goes through; of a mixture of experts the chosen share."""
-    shape = case.shape
-    if shape is None:
+def active_parameters(case: Case) -> float | None:
+    """Parameters that one token goes through; of a mixture of experts the chosen share. None: not known."""
+    facts = case.facts
+    parameters = parameters_of(facts) if facts else None
+    if facts is None or parameters is None:
         return None
-    parameters = shape.parameters
-    if parameters is None and shape.weights_bytes and shape.quantization_method is None:
-        parameters = shape.weights_bytes // _BYTES_PER_PARAMETER
-    if parameters is None:
-        return None
-    if shape.num_local_experts and shape.num_experts_per_tok:
-        return parameters * min(1.0, shape.num_experts_per_tok / shape.num_local_experts)
+    if facts.active_parameters is not None:
+        return float(facts.active_parameters)
+    if facts.num_local_experts and facts.num_experts_per_tok:
+        return parameters * min(1.0, facts.num_experts_per_tok / facts.num_local_experts)
     return float(parameters)

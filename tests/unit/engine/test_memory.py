@@ -112,7 +112,8 @@ def test_a_draft_takes_its_share_and_an_unknown_one_leaves_the_verdict_open() ->
     unknown = check(LLAMA, maxModelLen=8192, speculative=draft("org/draft"))
     assert unknown.plan is not None
     assert unknown.plan.memory.verdict == "Unknown"
-    assert [advice.path for advice in unknown.warnings] == ["engine.vllm.speculative.model"]
+    assert unknown.warnings[0].path == "engine.vllm.speculative.model"
+    assert unknown.warnings[0].reason == Reason.SHAPE_UNKNOWN
 
 
 def test_on_a_cpu_only_weights_are_judged() -> None:
