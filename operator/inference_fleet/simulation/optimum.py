@@ -21,13 +21,17 @@ from inference_fleet.simulation.policies.own import StaticFleet
 from inference_fleet.simulation.run import SLOT_SECONDS, Run, simulate_policy
 from inference_fleet.simulation.scenario import Scenario
 
-# Shares of requests that may miss, one plan for each.
-BUDGETS: Final = (0.4, 0.2, 0.1, 0.05, 0.03, 0.02, 0.015, 0.0125, 0.01, 0.008, 0.006, 0.004, 0.002, 0.001, 0.0005)
+# Shares of requests that may miss, one plan (and its corrections) for each, from the loosest.
+BUDGETS: Final = (0.2, 0.05, 0.02, 0.01, 0.005, 0.002, 0.0005)
 COUNTS: Final = (*range(1, 13), *range(14, 25, 2), *range(27, 64, 3))
-# Prices of a miss in replica-seconds that are tried: 0.01 to 100,000.
-PRICES: Final = tuple(10 ** (exponent / 8) for exponent in range(-16, 41))
-# Once this share of a fleet's misses is left no larger fleet is tried.
-NO_MISSES: Final = 1e-5
+# Prices of a miss in replica-seconds between which the right one is sought.
+PRICES: Final = (1e-3, 1e5)
+BISECTIONS: Final = 18
+# Below this share of misses no larger fleet is tried.
+NO_MISSES: Final = 2e-4
+MOST_CORRECTIONS: Final = 5
+# A plan that misses this many times its budget, or less, is good enough: its point is where it is.
+ACCEPTED_OVERRUN: Final = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +65,46 @@ def frontier(scenario: Scenario, *, progress: Callable[[float], None] | None = N
     sure = replace(
         scenario, variants=tuple(replace(variant, cold_start_cv=0.0) for variant in scenario.variants), model_error=0.0
     )
-    counts, misses, arrived = _misses(sure, progress)
-    plans = _plans(sure, counts, misses, arrived)
-    points = []
-    for number, plan in enumerate(plans):
-        policy = PlannedFleet(plan, cold_start_seconds=sure.variants[0].cold_start_seconds)
-        outcome = simulate_policy(sure, policy, name="optimum", parameters={}).outcome
-        points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
+    sizes, misses = _misses(sure, progress)
+    points: list[FrontierPoint] = []
+    tried: set[tuple[int, ...]] = set()
+    for number, budget in enumerate(BUDGETS):
+        points += _corrected(sure, sizes, misses, budget=budget, tried=tried)
         if progress is not None:
-            progress(0.5 + 0.5 * (number + 1) / len(plans))
+            progress(0.5 + 0.5 * (number + 1) / len(BUDGETS))
     return _undominated(points)
+
+
+def _corrected(
+    scenario: Scenario, sizes: list[int], misses: Any, *, budget: float, tried: set[tuple[int, ...]]
+) -> list[FrontierPoint]:
+    """Plan, simulate, and plan again with the misses that were seen, until the plan keeps its budget.
+
+    A minute's misses with n replicas depend on the minutes before, which a fleet of n all along does not show. Where a
+    plan fared worse than foreseen, that size and smaller ones are charged what was seen, in that minute and the one
+    before. `misses` keeps the corrections for the budgets to come, `tried` the plans that were simulated.
+    """
+    points = []
+    for _ in range(MOST_CORRECTIONS):
+        plan = _plan(scenario, sizes, misses, budget=budget)
+        if plan in tried:
+            break
+        tried.add(plan)
+        policy = PlannedFleet(plan, cold_start_seconds=scenario.variants[0].cold_start_seconds)
+        run = simulate_policy(scenario, policy, name="optimum", parameters={})
+        outcome = run.outcome
+        points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
+        seen = _misses_by_slot(run, slots=len(plan))
+        if 1 - outcome.attainment_percent / 100 <= ACCEPTED_OVERRUN * budget:
+            break
+        places = np.array(plan) - sizes[0]
+        worse = seen > misses[places, np.arange(len(plan))] + 1
+        for slot in np.flatnonzero(worse):
+            for charged in (slot - 1, slot):
+                if charged >= 0:
+                    column = misses[: places[charged] + 1, charged]
+                    np.maximum(column, seen[slot], out=column)
+    return points
 
 
 def cost_at(points: Sequence[FrontierPoint], attainment_percent: float) -> float:
@@ -91,60 +125,57 @@ def _nines(attainment_percent: float) -> float:
     return -math.log10(max(1e-6, 1 - attainment_percent / 100))
 
 
-def _misses(scenario: Scenario, progress: Callable[[float], None] | None) -> tuple[list[int], Any, int]:
-    """Fleet sizes tried; misses[size, minute]; requests that count. Every size serves the whole trace."""
+def _misses(scenario: Scenario, progress: Callable[[float], None] | None) -> tuple[list[int], Any]:
+    """Fleet sizes tried, and misses[size, minute] when every size serves the whole trace."""
     slots = math.ceil(scenario.workload.span_seconds / SLOT_SECONDS)
+    requests = max(1, len(scenario.workload.arrivals))
     tried: list[int] = []
     rows: list[Any] = []
-    arrived = 1
     for number, count in enumerate(COUNTS):
         if not scenario.min_replicas <= count <= scenario.max_replicas:
             continue
         static = replace(scenario, start=(count,))
         run = simulate_policy(static, StaticFleet(count, variants=1), name="static", parameters={})
-        good = met(run.log, static)
-        row = np.zeros(slots)
-        arrived = 0
-        for seconds, kept in zip(run.log.arrival, good, strict=True):
-            if seconds >= scenario.warm_up:
-                arrived += 1
-                row[min(slots - 1, int(seconds // SLOT_SECONDS))] += not kept
         tried.append(count)
-        rows.append(row)
+        rows.append(_misses_by_slot(run, slots=slots))
         if progress is not None:
             progress(0.5 * (number + 1) / len(COUNTS))
-        if (
-            len(rows) > 1
-            and (row.sum() <= NO_MISSES * arrived or row.sum() >= 0.999 * rows[-2].sum() > 0)
-            and (row.sum() < BUDGETS[-1] * arrived or rows[-2].sum() < 0.05 * arrived)
-        ):
+        left = rows[-1].sum()
+        before = rows[-2].sum() if len(rows) > 1 else math.inf
+        # Some requests miss whatever the fleet (prompts too long for the promise): stop where size no longer helps.
+        if left <= NO_MISSES * requests or (left < 0.05 * requests and left > 0.97 * before):
             break
     sizes = list(range(tried[0], tried[-1] + 1))
     table = np.array(rows)
-    filled = np.array([np.interp(sizes, tried, table[:, slot]) for slot in range(slots)]).T
-    return sizes, filled, arrived
+    return sizes, np.array([np.interp(sizes, tried, table[:, slot]) for slot in range(slots)]).T
 
 
-def _plans(scenario: Scenario, sizes: list[int], misses: Any, arrived: int) -> list[tuple[int, ...]]:
-    """For every budget the cheapest plan, over all prices, that is expected to keep it."""
+def _misses_by_slot(run: Run, *, slots: int) -> Any:
+    row = np.zeros(slots)
+    for seconds, kept in zip(run.log.arrival, met(run.log, run.scenario), strict=True):
+        row[min(slots - 1, int(seconds // SLOT_SECONDS))] += not kept
+    return row
+
+
+def _plan(scenario: Scenario, sizes: list[int], misses: Any, *, budget: float) -> tuple[int, ...]:
+    """Of the plans of all prices the one of least cost that is expected to keep the budget; else the one that comes
+    nearest. Found by bisection on the price: a higher one never misses more."""
     cold_start = scenario.variants[0].cold_start_seconds
-    candidates = []
-    for price in PRICES:
-        plan = _cheapest(sizes, misses, price=price, cold_start=cold_start, start=scenario.start[0])
-        places = np.array(plan) - sizes[0]
-        missed = float(misses[places, np.arange(len(plan))].sum())
-        cost = SLOT_SECONDS * sum(plan) + cold_start * float(np.maximum(0, np.diff(plan)).sum())
-        candidates.append((missed / arrived, cost, plan))
-    chosen: list[tuple[int, ...]] = []
-    for budget in BUDGETS:
-        kept = [(cost, plan) for missed, cost, plan in candidates if missed <= budget]
-        plan = min(kept)[1] if kept else min(candidates)[2]
-        if plan not in chosen:
-            chosen.append(plan)
-    return chosen
+    requests = max(1, len(scenario.workload.arrivals))
+    low, high = PRICES
+    best = cheapest_plan(sizes, misses, price=high, cold_start=cold_start, start=scenario.start[0])
+    for _ in range(BISECTIONS):
+        price = math.sqrt(low * high)
+        plan = cheapest_plan(sizes, misses, price=price, cold_start=cold_start, start=scenario.start[0])
+        missed = misses[np.array(plan) - sizes[0], np.arange(len(plan))].sum()
+        if missed <= budget * requests:
+            best, high = plan, price
+        else:
+            low = price
+    return best
 
 
-def _cheapest(sizes: list[int], misses: Any, *, price: float, cold_start: float, start: int) -> tuple[int, ...]:
+def cheapest_plan(sizes: list[int], misses: Any, *, price: float, cold_start: float, start: int) -> tuple[int, ...]:
     """The sizes, minute by minute, of least 60 n + price x misses + cold start x replicas added."""
     size = np.array(sizes, dtype=float)
     count, slots = misses.shape
