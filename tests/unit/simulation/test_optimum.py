@@ -50,7 +50,7 @@ def scenario() -> Scenario:
     return Scenario(
         workload=generate(shape, seed=0),
         variants=(VariantModel(name="a", engine=engine),),
-        objectives=objectives_of(first_seconds=2.5, pace_seconds=0.2, target=0.99),
+        objectives=objectives_of(first_seconds=10.0, pace_seconds=1.0, target=0.99),
         max_replicas=10,
         start=(3,),
     )
