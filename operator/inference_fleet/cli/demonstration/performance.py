@@ -27,12 +27,12 @@ BASE_REQUESTS_PER_SECOND: Final = 1.0
 PEAK_REQUESTS_PER_SECOND: Final = 6.5
 DEFAULT_DURATION_SECONDS: Final = 220.0
 # A tiny model on processor cores: enough to see tokens flow.
-REAL_BASE_REQUESTS_PER_SECOND: Final = 0.3
-REAL_PEAK_REQUESTS_PER_SECOND: Final = 1.2
-REAL_DURATION_SECONDS: Final = 90.0
+REAL_BASE_REQUESTS_PER_SECOND: Final = 0.4
+REAL_PEAK_REQUESTS_PER_SECOND: Final = 4.0
+REAL_DURATION_SECONDS: Final = 110.0
 _READY_WITHIN_SECONDS: Final = {"emulated": 150.0, "vllm": 300.0}
 # Cold starts held, then one replica per cold start.
-_QUIET_WITHIN_SECONDS: Final = 150.0
+_QUIET_WITHIN_SECONDS: Final = {"emulated": 150.0, "vllm": 330.0}
 _WATCH_SECONDS: Final = 1.0
 _RATE_WINDOW_SECONDS: Final = 10.0
 
@@ -76,7 +76,7 @@ def chosen_trace(options: Options) -> Trace | TraceRefusal:
         rise_share=0.45,
         peak_share=0.15,
         fall_share=0.10,
-        answer_tokens=80 if emulated else 24,
+        answer_tokens=80 if emulated else 60,
     )
     return conversation_trace(load, seed=options.seed)
 
@@ -100,7 +100,8 @@ def perform(options: Options, trace: Trace, *, console: Console) -> tuple[Observ
         interrupted = False
         with Screen(console, headline=stage.headline) as screen:
             try:
-                asyncio.run(_act(stage, seen, screen, trace_path=path, minimum=_minimum(obj)))
+                quiet = _QUIET_WITHIN_SECONDS[options.engine]
+                asyncio.run(_act(stage, seen, screen, trace_path=path, minimum=_minimum(obj), quiet=quiet))
             except KeyboardInterrupt:
                 interrupted = True
         seen.overrun_p99 = stage.overrun_p99() if options.engine == "emulated" else None
@@ -116,10 +117,12 @@ def perform(options: Options, trace: Trace, *, console: Console) -> tuple[Observ
     return seen, summary
 
 
-async def _act(stage: Stage, seen: Observations, screen: Screen, *, trace_path: Path, minimum: int) -> None:
+async def _act(
+    stage: Stage, seen: Observations, screen: Screen, *, trace_path: Path, minimum: int, quiet: float
+) -> None:
     command = stage.load_command(["--model", NAME, "--trace", str(trace_path)])
     load = asyncio.create_task(run_load(command, seen))
-    watch = asyncio.create_task(_watch(stage, seen, screen, until=lambda: load.done(), minimum=minimum))
+    watch = asyncio.create_task(_watch(stage, seen, screen, until=lambda: load.done(), minimum=minimum, quiet=quiet))
     try:
         await asyncio.gather(load, watch)
     finally:
@@ -130,7 +133,9 @@ async def _act(stage: Stage, seen: Observations, screen: Screen, *, trace_path: 
                 await task
 
 
-async def _watch(stage: Stage, seen: Observations, screen: Screen, *, until: Callable[[], bool], minimum: int) -> None:
+async def _watch(
+    stage: Stage, seen: Observations, screen: Screen, *, until: Callable[[], bool], minimum: int, quiet: float
+) -> None:
     """Sample the object once a second, until the load is over and the fleet is back at its minimum."""
     began, clock = time.time(), time.monotonic()
     sent: list[tuple[float, int]] = []
@@ -148,7 +153,7 @@ async def _watch(stage: Stage, seen: Observations, screen: Screen, *, until: Cal
             last = seen.samples[-1]
             if last.wanted <= minimum and last.starting == 0:
                 return
-            if at - over_at > _QUIET_WITHIN_SECONDS:
+            if at - over_at > quiet:
                 return
         await asyncio.sleep(_WATCH_SECONDS)
 
