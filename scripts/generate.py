@@ -21,6 +21,7 @@ GENERATORS: tuple[str, ...] = (
     "engine_reference:generate",
     "api_reference:generate",
     "chart:generate",
+    "metrics_reference:generate",
 )
 
 
