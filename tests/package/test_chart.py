@@ -17,6 +17,8 @@ from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.controller.permissions import permissions
 from inference_fleet.engine.catalogue import built_in_accelerators
 from inference_fleet.sandbox.tools import silent, tool_path
+from inference_fleet.sandbox.tools.catalog import catalog
+from inference_fleet.sandbox.tools.local import in_cache, on_path
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts/inference-fleet"
@@ -39,6 +41,12 @@ def call(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(path), *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
+def cached(name: str) -> bool:
+    """Whether a tool is there without building it."""
+    tool = catalog()[name]
+    return any(isinstance(found, Path) for found in (on_path(tool), in_cache(tool)))
+
+
 def rendered(*words: str, values: Mapping[str, Any] | None = None, folder: Path | None = None) -> list[Object]:
     """What `helm template` makes of these values."""
     given: tuple[str, ...] = ()
@@ -47,7 +55,9 @@ def rendered(*words: str, values: Mapping[str, Any] | None = None, folder: Path 
         path = folder / "values.yaml"
         path.write_text(json.dumps(values), encoding="utf-8")
         given = ("-f", str(path))
-    done = call("helm", "template", "inference-fleet", str(CHART), "-n", NAMESPACE, *given, *words)
+    done = call(
+        "helm", "template", "inference-fleet", str(CHART), "-n", NAMESPACE, "--kube-version", "1.37.1", *given, *words
+    )
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
 
@@ -240,3 +250,21 @@ def test_with_every_switch_on_the_pod_stays_restricted(tmp_path: Path) -> None:
     policy = one(objects, "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443, 9090, 8000}
+
+
+@pytest.mark.skipif(not cached("helm3"), reason="helm 3 is not in the cache")
+@pytest.mark.parametrize(
+    "words", [(), ("--set", "namespaces={chat},crds.keep=false", *CLASSES), ("--set", "userRoles=3")]
+)
+def test_helm_3_and_4_make_the_same_of_it(words: tuple[str, ...]) -> None:
+    # Without a cluster each takes the Kubernetes release it was built for.
+    given = ("template", "inference-fleet", str(CHART), "-n", NAMESPACE, "--kube-version", "1.37.1", *words)
+    old, new = call("helm3", *given), call("helm", *given)
+    assert old.returncode == new.returncode
+
+    def objects(text: str) -> list[str]:
+        # Helm 3 and 4 sort templates of one kind differently.
+        return sorted(json.dumps(each, sort_keys=True) for each in yaml.safe_load_all(text) if each)
+
+    assert objects(old.stdout) == objects(new.stdout)
+    assert ("/userRoles" in old.stderr) == ("/userRoles" in new.stderr)
