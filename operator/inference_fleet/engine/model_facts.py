@@ -21,6 +21,7 @@ class ModelFacts(ModelShape):
 
     layer_pattern: one letter a layer: F or * full attention, S or C attention over `sliding_window` tokens, L or M a
     state instead of a cache, E neither. quantized_experts_only: attention and embeddings are stored unquantized.
+    shared_expert_width: of the experts that every token goes through, together.
     """
 
     layer_pattern: Annotated[str, Field(max_length=1000, pattern="^[FSCLME*]+$")] | None = None
@@ -29,6 +30,7 @@ class ModelFacts(ModelShape):
     index_head_dim: Positive | None = None
     state_elements_per_layer: Positive | None = None
     moe_intermediate_size: Positive | None = None
+    shared_expert_width: Positive | None = None
     first_dense_layers: Positive | None = None
     moe_layer_step: Positive | None = None
     quantization_bits: Positive | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from inference_fleet.engine.case import Case
 from inference_fleet.engine.memory import sequence_layout, weights_bytes
+from inference_fleet.engine.parameter_count import counted_active_parameters
 from inference_fleet.engine.step_time import DEFAULT_STEP_TIME, StepTimeModel
 from inference_fleet.engine.weights import parameters_of
 
@@ -66,6 +67,4 @@ def active_parameters(case: Case) -> float | None:
         return None
     if facts.active_parameters is not None:
         return float(facts.active_parameters)
-    if facts.num_local_experts and facts.num_experts_per_tok:
-        return parameters * min(1.0, facts.num_experts_per_tok / facts.num_local_experts)
-    return float(parameters)
+    return float(counted_active_parameters(facts, parameters=parameters))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inference_fleet.engine.model_facts import ModelFacts
+from inference_fleet.engine.parameter_count import counted_parameters
 
 _TYPE_BYTES = {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2}
 _HALF_BYTES = 2
@@ -61,16 +62,17 @@ def loaded_weights_bytes(
 
 
 def parameters_of(facts: ModelFacts) -> int | None:
-    """Their number; from the size of an unquantized checkpoint's files if that is all there is."""
+    """Their number; else from the size of an unquantized checkpoint's files; else counted from the shape."""
     if facts.parameters is None and facts.weights_bytes and facts.quantization_method is None:
         return facts.weights_bytes // _TYPE_BYTES.get(facts.torch_dtype or "", _HALF_BYTES)
-    return facts.parameters
+    return counted_parameters(facts) if facts.parameters is None else facts.parameters
 
 
 def _quantized_bytes(facts: ModelFacts, *, type_bytes: int) -> int | None:
     method = facts.quantization_method or ""
     bits = facts.quantization_bits or _BITS_BY_METHOD.get(method)
-    if facts.parameters is None or bits is None:
+    parameters = parameters_of(facts)
+    if parameters is None or bits is None:
         return None
     per_weight = bits / 8
     group = facts.quantization_group_size
@@ -81,13 +83,13 @@ def _quantized_bytes(facts: ModelFacts, *, type_bytes: int) -> int | None:
     elif group:
         # A scale in 16 bits and a zero point as wide as a weight, for each group.
         per_weight += (_SCALE_BITS + bits) / 8 / group
-    quantized = facts.parameters - facts.embedding_parameters
+    quantized = parameters - facts.embedding_parameters
     if facts.quantized_experts_only:
         experts = facts.expert_parameters
         if experts is None:
             return None
         quantized = experts
-    others = facts.parameters - quantized
+    others = parameters - quantized
     width = facts.moe_intermediate_size
     if method in _BYTE_SCALES and width:
         per_weight *= -(-width // _MXFP4_WIDTH) * _MXFP4_WIDTH / width
@@ -99,8 +101,9 @@ def _fullest(facts: ModelFacts, *, total: int, type_bytes: int, split: Split) ->
     embeddings = min(total, facts.embedding_parameters * type_bytes)
     body = total - embeddings
     experts = 0
-    if split.expert > split.tensor and facts.expert_parameters and facts.parameters:
-        experts = int(body * min(1.0, facts.expert_parameters / (facts.parameters - facts.embedding_parameters)))
+    parameters = parameters_of(facts)
+    if split.expert > split.tensor and facts.expert_parameters and parameters:
+        experts = int(body * min(1.0, facts.expert_parameters / (parameters - facts.embedding_parameters)))
     on_device = (body - experts) / split.tensor + experts / max(split.expert, split.tensor)
     if split.pipeline > 1:
         layers = facts.num_hidden_layers or split.pipeline
