@@ -268,3 +268,33 @@ def test_helm_3_and_4_make_the_same_of_it(words: tuple[str, ...]) -> None:
 
     assert objects(old.stdout) == objects(new.stdout)
     assert ("/userRoles" in old.stderr) == ("/userRoles" in new.stderr)
+
+
+def test_the_components_are_what_the_charts_switches_add(tmp_path: Path) -> None:
+    folder = tmp_path / "overlay"
+    folder.mkdir()
+    # kustomize wants relative paths.
+    up = "../" * len(folder.parts[1:]) + str(ROOT).lstrip("/")
+    components = [f"{up}/manifests/components/{name}" for name in ("monitoring", "network-policy", "edit-role")]
+    overlay = {"kind": "Kustomization", "namespace": NAMESPACE, "components": components}
+    (folder / "kustomization.yaml").write_text(json.dumps({**overlay, "resources": [f"{up}/manifests/base"]}))
+    done = call("kubectl", "kustomize", str(folder))
+    assert done.returncode == 0, done.stderr
+    base = by_name([each for each in yaml.safe_load_all(done.stdout) if each])
+    del base["Namespace", NAMESPACE]
+    switches = ("serviceMonitor", "podMonitor", "rules", "dashboards")
+    values = {
+        "monitoring": {key: {"enabled": True} for key in switches},
+        "networkPolicy": {"enabled": True},
+        "userRoles": {"edit": True},
+    }
+    chart = by_name(rendered(*MONITORING, values=values, folder=tmp_path))
+    assert chart.keys() == base.keys()
+    for place, wanted in base.items():
+        found = chart[place]
+        # A release finds its own Service; the labels of what is added are no part of the agreement.
+        for each in (found, wanted):
+            each["metadata"].pop("labels")
+        if place[0] == "ServiceMonitor":
+            found["spec"]["selector"]["matchLabels"].pop("app.kubernetes.io/instance")
+        assert found == wanted, place
