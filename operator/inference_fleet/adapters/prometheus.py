@@ -51,7 +51,9 @@ POD_QUERIES: Final[Mapping[str, str]] = {
     "inter_token_sum_seconds": _sum("vllm:inter_token_latency_seconds_sum"),
     "inter_token_count": _sum("vllm:inter_token_latency_seconds_count"),
 }
-KV_CACHE_TOKENS_QUERY: Final = f"max by ({_SERIES}, kv_cache_size_tokens) (vllm:cache_config_info{_SELECTOR})"
+KV_CACHE_TOKENS_QUERY: Final = (
+    f"max by ({_SERIES}, kv_cache_size_tokens, kv_cache_max_concurrency) (vllm:cache_config_info{_SELECTOR})"
+)
 HISTOGRAM_QUERIES: Final[Mapping[str, str]] = {
     metric: f"sum by (namespace, inference_deployment, inference_variant, le) ({name}_bucket{_SELECTOR})"
     for metric, name in (
@@ -142,7 +144,11 @@ def read_fleet(query: Query, *, at: float) -> FleetSamples:
         for labels, number in query(text, at):
             _take(values, labels, signal, number)
     for labels, _ in query(KV_CACHE_TOKENS_QUERY, at):
-        _take(values, labels, "kv_cache_tokens", _number(labels.get("kv_cache_size_tokens")))
+        tokens, sequences = _number(labels.get("kv_cache_size_tokens")), _number(labels.get("kv_cache_max_concurrency"))
+        _take(values, labels, "kv_cache_tokens", tokens)
+        # How many sequences of the longest length fit: the length itself has no metric.
+        if sequences > 0:
+            _take(values, labels, "max_model_len", round(tokens / sequences) if math.isfinite(tokens) else math.nan)
     pods = {key: _pod_sample(key[1], signals) for key, signals in values.items()}
     histograms: dict[VariantKey, list[HistogramSample]] = {}
     for metric, text in HISTOGRAM_QUERIES.items():

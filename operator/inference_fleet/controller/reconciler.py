@@ -31,6 +31,10 @@ class Decisions(Protocol):
         """The last decision on this object, as far as it still holds; None if there is none yet."""
         ...
 
+    def reported_lengths(self, key: Key) -> Mapping[str, int]:
+        """Longest sequence per variant, as its engines last said."""
+        ...
+
     def lowered(self, key: Key) -> None:
         """The decision was used to take capacity away."""
         ...
@@ -112,7 +116,11 @@ class Reconciler:
 
         Raises what the cluster raises where trying again is the answer.
         """
-        snapshot = self._store.snapshot(key, pod_loads=self._decisions.pod_loads(key))
+        snapshot = self._store.snapshot(
+            key,
+            pod_loads=self._decisions.pod_loads(key),
+            reported_lengths=self._decisions.reported_lengths(key),
+        )
         if snapshot is None:
             self._writing_runs.pop(key, None)
             self._telemetry.forget(key)

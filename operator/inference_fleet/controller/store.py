@@ -24,6 +24,7 @@ from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.snapshot import Snapshot
 
 _NO_LOADS: Final[Mapping[str, float]] = {}
+_NO_LENGTHS: Final[Mapping[str, int]] = {}
 _NOTHING: Final[Mapping[str, Object]] = {}
 Name = tuple[str, str]
 """(namespace, name); the namespace is empty for cluster-scoped kinds."""
@@ -102,7 +103,13 @@ class Store:
         """All objects."""
         return sum(len(kind) for kind in self._objects.values())
 
-    def snapshot(self, key: Key, *, pod_loads: Mapping[str, float] = _NO_LOADS) -> Snapshot | None:
+    def snapshot(
+        self,
+        key: Key,
+        *,
+        pod_loads: Mapping[str, float] = _NO_LOADS,
+        reported_lengths: Mapping[str, int] = _NO_LENGTHS,
+    ) -> Snapshot | None:
         """Everything a plan looks at; None if there is no such InferenceDeployment."""
         deployment = self._objects.get(INFERENCE_DEPLOYMENTS.plural, {}).get(key)
         if deployment is None:
@@ -121,6 +128,7 @@ class Store:
             accelerator_classes={name: obj for (_, name), obj in classes.items()},
             namespace_labels=None if namespace is None else dict(namespace["metadata"].get("labels") or {}),
             pod_loads=pod_loads,
+            reported_lengths=reported_lengths,
         )
 
     def _children_of(self, key: Key, resource: Resource) -> tuple[Object, ...]:

@@ -65,6 +65,16 @@ class Tick:
         entry = self._current(key)
         return trusted(entry.decision, seen=entry.seen, current=current_replicas(snapshot)) if entry else None
 
+    def reported_lengths(self, key: Key) -> Mapping[str, int]:
+        """Longest sequence per variant that its engines say they take, tokens: the shortest of what they say."""
+        entry = self._current(key)
+        found: dict[str, int] = {}
+        for variant in entry.observation.variants if entry else ():
+            said = [int(sample.max_model_len) for sample in variant.pods if sample.max_model_len]
+            if said:
+                found[variant.name] = min(said)
+        return found
+
     def lowered(self, key: Key) -> None:
         """The decision was used to lower: it does so once, whoever raises the count again until the next tick."""
         if (entry := self.scaled.get(key)) is not None:

@@ -16,7 +16,8 @@ from inference_fleet.api.intent import VariantIntent, variant_intents
 from inference_fleet.api.parse import merged_refusals, parse_accelerator_class, parse_inference_deployment
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.check import check_variant
-from inference_fleet.engine.engine_plan import EnginePlan
+from inference_fleet.engine.engine_plan import EnginePlan, MemoryReport
+from inference_fleet.engine.model_facts import ModelFacts
 from inference_fleet.planning.schedules import schedule_refusals
 from inference_fleet.planning.snapshot import Object, Snapshot
 
@@ -34,6 +35,12 @@ class VariantAcceptance:
     engine: EnginePlan | None
     refusals: tuple[Refusal, ...] = ()
     warnings: tuple[Advice, ...] = ()
+    too_large: MemoryReport | None = None
+
+    @property
+    def memory(self) -> MemoryReport | None:
+        """Of the plan, or the numbers that it was refused by."""
+        return self.engine.memory if self.engine else self.too_large
 
     @property
     def name(self) -> str:
@@ -67,8 +74,11 @@ class Acceptance:
         return tuple(dict.fromkeys(found))
 
 
-def accept(spec: Mapping[str, Any], snapshot: Snapshot) -> Acceptance:
-    """Check a spec (the object's own, or a former one) for this object against the classes of the cluster."""
+def accept(spec: Mapping[str, Any], snapshot: Snapshot, *, config: ModelFacts | None = None) -> Acceptance:
+    """Check a spec (the object's own, or a former one) for this object against the classes of the cluster.
+
+    config: what the config.json of the common model says, where somebody has it at hand.
+    """
     metadata = snapshot.deployment["metadata"]
     names = _class_names(spec)
     classes = tuple(
@@ -77,7 +87,7 @@ def accept(spec: Mapping[str, Any], snapshot: Snapshot) -> Acceptance:
         if name in snapshot.accelerator_classes
     )
     labels = None if snapshot.namespace_labels is None else tuple(sorted(snapshot.namespace_labels.items()))
-    return _accept(_text(spec), str(metadata["name"]), classes, labels)
+    return _accept(_text(spec), str(metadata["name"]), classes, labels, config)
 
 
 # The same spec is looked at on every reconcile and every tick; texts make the key, so that nothing mutable is shared.
@@ -87,6 +97,7 @@ def _accept(
     name: str,
     class_texts: tuple[tuple[str, str], ...],
     namespace_labels: tuple[tuple[str, str], ...] | None,
+    config: ModelFacts | None,
 ) -> Acceptance:
     parsed = parse_inference_deployment({"spec": json.loads(spec_text)})
     if isinstance(parsed, tuple):
@@ -97,7 +108,7 @@ def _accept(
     classes = {key: json.loads(text) for key, text in class_texts}
     labels = None if namespace_labels is None else dict(namespace_labels)
     variants = tuple(
-        _accept_variant(intent, index=index, spec=parsed, classes=classes, namespace_labels=labels)
+        _accept_variant(intent, index=index, spec=parsed, classes=classes, namespace_labels=labels, config=config)
         for index, intent in enumerate(variant_intents(parsed, name=name))
     )
     return Acceptance(spec=parsed, variants=variants, warnings=_warnings(parsed))
@@ -110,12 +121,15 @@ def _accept_variant(
     spec: InferenceDeploymentSpec,
     classes: Mapping[str, Any],
     namespace_labels: Mapping[str, str] | None,
+    config: ModelFacts | None,
 ) -> VariantAcceptance:
     path = f"spec.variants[{index}].acceleratorClassName"
     accelerator = _accelerator(intent, path, classes, namespace_labels)
     if isinstance(accelerator, Refusal):
         return VariantAcceptance(intent, accelerator=None, engine=None, refusals=(accelerator,))
-    result = check_variant(intent, accelerator, accelerator_name=intent.accelerator_class_name)
+    # A variant with a checkpoint of its own is another model.
+    shape = config if spec.variants[index].model is None else None
+    result = check_variant(intent, accelerator, accelerator_name=intent.accelerator_class_name, shape=shape)
     override = spec.variants[index].model_dump(by_alias=True, exclude_none=True)
 
     def placed(remark: Remark) -> Remark:
@@ -132,6 +146,7 @@ def _accept_variant(
         engine=None if merged else result.plan,
         refusals=tuple(placed(refusal) for refusal in result.refusals) + merged,
         warnings=tuple(placed(advice) for advice in result.warnings),
+        too_large=result.memory,
     )
 
 

@@ -30,3 +30,5 @@ class Snapshot:
     namespace_labels: Mapping[str, str] | None = None
     pod_loads: Mapping[str, float] = field(default_factory=dict)
     """Pod name -> requests it runs and queues, as last sampled. Only chooses who goes first; best effort."""
+    reported_lengths: Mapping[str, int] = field(default_factory=dict)
+    """Variant -> longest sequence its engines say they take, tokens. Only shown, where the spec leaves it to them."""

@@ -87,7 +87,7 @@ def status_body(
         )
         body["scaling"]["provenReplicas"] = facts.needed
     if force is not None:
-        body["variants"] = [_variant(variant, pools, outcome) for variant in force.variants]
+        body["variants"] = [_variant(variant, pools, outcome, snapshot) for variant in force.variants]
         body["cost"] = _cost(force, pools)
         body["summary"] = _summary(force, pools, facts)
     return {key: value for key, value in body.items() if value not in (None, {})}
@@ -217,7 +217,7 @@ def _conditions(facts: Facts, former: Mapping[str, Any], *, now: float) -> list[
     return [condition.model_dump(by_alias=True) for condition in judge(facts, former=old, now=now)]
 
 
-def _variant(variant: VariantAcceptance, pools: Sequence[Pool], outcome: Outcome) -> dict[str, Any]:
+def _variant(variant: VariantAcceptance, pools: Sequence[Pool], outcome: Outcome, snapshot: Snapshot) -> dict[str, Any]:
     own = [pool for pool in pools if pool.variant == variant.name]
     rollout = next((r for r in outcome.rollouts if r.acceptance.name == variant.name), None)
     entry: dict[str, Any] = {
@@ -251,13 +251,24 @@ def _variant(variant: VariantAcceptance, pools: Sequence[Pool], outcome: Outcome
             "image": variant.engine.image,
             "version": variant.engine.version,
             "devicesPerReplica": variant.engine.devices_per_replica,
-            "maxModelLen": str(effective.max_model_len or "auto"),
+            "maxModelLen": str(effective.max_model_len or _fitted_length(variant.name, snapshot) or "auto"),
             "maxNumSeqs": effective.max_num_seqs,
             "maxNumBatchedTokens": effective.max_num_batched_tokens,
             "gpuMemoryUtilizationPercent": effective.gpu_memory_utilization_percent,
         }
         entry["memory"] = {"verdict": variant.engine.memory.verdict}
     return entry
+
+
+def _fitted_length(variant: str, snapshot: Snapshot) -> str | None:
+    """The length the engines fitted to their memory, once they have said it; kept while none is heard."""
+    if variant in snapshot.reported_lengths:
+        return str(snapshot.reported_lengths[variant])
+    for entry in (snapshot.deployment.get("status") or {}).get("variants") or ():
+        if isinstance(entry, Mapping) and entry.get("name") == variant:
+            said = (entry.get("resolved") or {}).get("maxModelLen")
+            return str(said) if said else None
+    return None
 
 
 def _cost(force: Acceptance, pools: Sequence[Pool]) -> dict[str, Any]:

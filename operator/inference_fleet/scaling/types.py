@@ -58,6 +58,7 @@ class PodSample:
     waiting: float | None = None
     kv_cache_usage: float | None = None
     kv_cache_tokens: float | None = None
+    max_model_len: float | None = None
     prompt_tokens: float | None = None
     cached_prompt_tokens: float | None = None
     generation_tokens: float | None = None

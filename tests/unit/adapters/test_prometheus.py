@@ -45,13 +45,16 @@ async def answers(said: dict[str, dict[str, Any]], *, otherwise: dict[str, Any] 
 
 async def test_every_signal_of_a_pod_is_put_together() -> None:
     said = {query: vector((LABELS, str(number))) for number, query in enumerate(POD_QUERIES.values())}
-    said[KV_CACHE_TOKENS_QUERY] = vector(({**LABELS, "kv_cache_size_tokens": "40000"}, "1"))
+    said[KV_CACHE_TOKENS_QUERY] = vector(
+        ({**LABELS, "kv_cache_size_tokens": "40000", "kv_cache_max_concurrency": "4.8828125"}, "1")
+    )
     fleet = await answers(said)
     sample = fleet.pods["chat", "p"]
     assert fleet.problem is None
     assert sample.answered
     assert [getattr(sample, signal) for signal in POD_QUERIES] == [float(i) for i in range(len(POD_QUERIES))]
     assert sample.kv_cache_tokens == 40000
+    assert sample.max_model_len == 8192
 
 
 @pytest.mark.parametrize("lie", ["NaN", "+Inf", "-Inf", "-3", "many"])

@@ -552,3 +552,15 @@ def test_whatever_makes_pods_is_written_first_and_the_rest_at_the_next_look() ->
     assert first.requeue_after_seconds == 0.0
     then = world.reconcile()
     assert [write.reference.kind for write in then.writes] == ["Service", "Service", "PodDisruptionBudget"]
+
+
+def test_a_length_left_to_the_engine_is_shown_once_it_is_reported_and_kept() -> None:
+    world = World(engine={"vllm": {"version": "0.33.0"}}, model={"huggingFace": {"repository": "nobody/knows"}})
+    world.settle()
+    assert world.status["variants"][0]["resolved"]["maxModelLen"] == "auto"
+    assert "LengthUnknown" in [warning["reason"] for warning in world.status["warnings"]]
+    told = plan(dataclasses.replace(world.snapshot(), reported_lengths={"l4": 16384}), world.decision, world.now)
+    assert told.status is not None
+    assert told.status["variants"][0]["resolved"]["maxModelLen"] == "16384"
+    world.deployment["status"] = dict(told.status)
+    assert world.reconcile().status is None
