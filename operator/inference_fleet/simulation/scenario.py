@@ -135,3 +135,12 @@ def _faster(model: StepTimeModel, factor: float) -> StepTimeModel:
         per_prefill_token_seconds=model.per_prefill_token_seconds / factor,
         per_decoding_sequence_seconds=model.per_decoding_sequence_seconds / factor,
     )
+
+
+def engine_of(variant: VariantLimits) -> EngineModel:
+    """The engine that a variant of a checked spec describes; a cache of unknown size is taken for large."""
+    known = EngineModel(step_time=variant.step_time, max_num_seqs=variant.max_num_seqs)
+    return known if variant.kv_cache_tokens is None else replace(known, kv_cache_tokens=variant.kv_cache_tokens)
+
+
+ENGINES: Final = (LLAMA_8B_L4, LLAMA_8B_A100, LLAMA_70B_4H100)

@@ -1,0 +1,126 @@
+"""`inference-fleet compare`: policies side by side, and how far each is from what the future would have allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from inference_fleet.cli.main import EXIT_GOAL_MISSED, EXIT_OK
+from inference_fleet.cli.simulation_options import Chosen, scenario_options
+
+_TRACE_WIDTH = 24
+# Attainment is measured on a sample of requests: a miss smaller than this is none.
+_TOLERANCE_POINTS = 0.005
+
+
+@click.command(name="compare", short_help="Compare scaling policies over traces.")
+@click.option("--policy", "policies", multiple=True, help="Repeatable; all as shipped by default.")
+@click.option("--suite", is_flag=True, help="All shapes of the synthetic suite.")
+@scenario_options
+def command(policies: tuple[str, ...], suite: bool, **options: Any) -> int:
+    """Run scaling policies over the same traffic and compare them with an offline optimum.
+
+    Policies: fleet (ours), static, hpa-concurrency, keda-queue ... ; with the suffix -tuned the cheapest setting that
+    keeps the target on the very trace, found in hindsight. Exit status 3 if `fleet` misses its target on a trace where
+    the optimum keeps it.
+    """
+    from inference_fleet.cli.simulation_screen import run_tasks
+    from inference_fleet.simulation.batch import Finished, OptimumTask, RunTask, Task, known_policy
+    from inference_fleet.simulation.documents import Frontier, compare_document
+    from inference_fleet.simulation.policies.catalogue import POLICIES
+    from inference_fleet.simulation.synthetic import SUITE
+
+    names = list(dict.fromkeys(policies)) or list(POLICIES)
+    for name in names:
+        if not known_policy(name):
+            raise click.UsageError(f"--policy {name}: is none of {', '.join(POLICIES)} (or one of them with -tuned)")
+    if suite:
+        options = {**options, "shapes": (*options["shapes"], *(shape.name for shape in SUITE))}
+    scenarios = Chosen(options).scenarios()
+    tasks: list[Task] = []
+    for scenario in scenarios:
+        # The optimum is of one kind of replica; over several there is none yet.
+        tasks += [OptimumTask(scenario)] if len(scenario.variants) == 1 else []
+        tasks += [RunTask(scenario, name) for name in names]
+    answers = run_tasks(tasks, options)
+    finished = [each for each in answers if isinstance(each, Finished)]
+    frontiers = [each for each in answers if isinstance(each, Frontier)]
+    document = compare_document([each.document for each in finished], frontiers)
+    if options["report"] is not None:
+        from inference_fleet.simulation.report import report_page
+
+        options["report"].write_text(report_page(finished, frontiers), encoding="utf-8")
+    click.echo(json.dumps(document, indent=2) if options["output"] == "json" else table(document))
+    missed = goals_missed(document)
+    for words in missed:
+        click.echo(words, err=True)
+    return EXIT_GOAL_MISSED if missed else EXIT_OK
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """Every run, then the summary."""
+    points = {(each["trace"], each["seed"]): each["frontier"] for each in document["optimum"]}
+    lines = [
+        f"{'trace':<{_TRACE_WIDTH}} {'seed':>4}  {'policy':<22} {'kept %':>7} {'worst 10 min':>12} {'cost':>9}"
+        f" {'ratio':>6} {'mean':>6} {'peak':>5}"
+    ]
+    for run in document["runs"]:
+        scenario, result = run["scenario"], run["result"]
+        ratio = _ratio(run, points)
+        lines.append(
+            f"{scenario['trace']:<{_TRACE_WIDTH}} {scenario['seed']:>4}  {_name(run['policy']):<22}"
+            f" {_text(result['attainmentPercent'], 2):>7} {_text(result['worstTenMinutesPercent'], 1):>12}"
+            f" {result['cost']:>9.2f} {_text(ratio, 2):>6} {result['meanReplicas']:>6.2f} {result['peakReplicas']:>5}"
+        )
+    lines.append("\nratio: cost by the cost of an offline optimum that keeps the promise equally often\n")
+    lines.append(f"{'policy':<22} {'traces':<8} {'ratio':>6} {'95 % interval':>15} {'least kept %':>13}  dominated by")
+    for row in document["summary"]:
+        interval = "-" if row["ratioCi95"] is None else "{:.2f} - {:.2f}".format(*row["ratioCi95"])
+        lines.append(
+            f"{row['policy'] + ('-tuned' if row['tuned'] else ''):<22} {row['traceClass']:<8}"
+            f" {_text(row['ratioGeomean'], 2):>6} {interval:>15} {_text(row['minAttainmentPercent'], 2):>13}"
+            f"  {', '.join(row['dominatedBy']) or '-'}"
+        )
+    return "\n".join(lines)
+
+
+def goals_missed(document: Mapping[str, Any]) -> list[str]:
+    """Where `fleet` missed a target that the optimum keeps."""
+    best = {
+        (each["trace"], each["seed"]): max((point["attainmentPercent"] for point in each["frontier"]), default=0.0)
+        for each in document["optimum"]
+    }
+    words = []
+    for run in document["runs"]:
+        scenario, attained = run["scenario"], run["result"]["attainmentPercent"]
+        if run["policy"]["name"] != "fleet" or attained is None or not scenario["objectives"]:
+            continue
+        target = 100 * max(objective["target"] for objective in scenario["objectives"])
+        reachable = best.get((scenario["trace"], scenario["seed"]), 0.0) >= target
+        if reachable and attained < target - _TOLERANCE_POINTS:
+            words.append(
+                f"missed: fleet kept {attained:.2f} % of {target:g} % on {scenario['trace']}, seed {scenario['seed']}"
+            )
+    return words
+
+
+def _ratio(run: Mapping[str, Any], frontiers: Mapping[tuple[str, int], Sequence[Mapping[str, float]]]) -> float | None:
+    from inference_fleet.simulation.documents import ratio_of
+    from inference_fleet.simulation.optimum import FrontierPoint
+
+    points = {
+        key: tuple(FrontierPoint(p["attainmentPercent"], p["replicaHours"], p["cost"]) for p in frontier)
+        for key, frontier in frontiers.items()
+    }
+    return ratio_of(dict(run), points)
+
+
+def _name(policy: Mapping[str, Any]) -> str:
+    return str(policy["name"]) + ("-tuned" if policy["tuned"] else "")
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

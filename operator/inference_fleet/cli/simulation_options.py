@@ -1,0 +1,250 @@
+"""The options that `simulate` and `compare` share, and the scenarios they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from inference_fleet.cli.main import EXIT_REFUSED
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+ENGINES = ("llama-8b-l4", "llama-8b-a100", "llama-70b-4xh100")
+
+
+def _from_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    """A scenario file sets what the command line leaves out."""
+    if value is None:
+        return
+    import yaml
+
+    try:
+        said = yaml.safe_load(value.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise click.ClickException(f"{value}: cannot be read: {error}") from error
+    names = {option.name: option for option in context.command.params}
+    if not isinstance(said, Mapping):
+        raise click.ClickException(f"{value}: is not a mapping of options to values, such as `rate-scale: 2`")
+    chosen = {str(key).replace("-", "_"): each for key, each in said.items()}
+    unknown = sorted(set(chosen) - {"traces" if name == "trace" else str(name) for name in names} - {"trace"})
+    if unknown:
+        raise click.ClickException(f"{value}: unknown option {unknown[0]!r}")
+    if "trace" in chosen:
+        traces = chosen.pop("trace")
+        chosen["traces"] = [traces] if isinstance(traces, str) else traces
+    context.default_map = {**(context.default_map or {}), **chosen}
+
+
+_OPTIONS = (
+    click.option("-f", "--file", metavar="FILE", help="InferenceDeployment: its objectives, limits and variants."),
+    click.option(
+        "--trace",
+        "traces",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="CSV arrival_s,input_tokens,output_tokens, or of Azure, BurstGPT or Mooncake (.gz too). Repeatable.",
+    ),
+    click.option("--shape", "shapes", multiple=True, help="Synthetic traffic instead of a trace. Repeatable."),
+    click.option(
+        "--scenario",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_from_file,
+        help="YAML file of these options: `rate-scale: 2`.",
+    ),
+    click.option(
+        "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What serves, without -f."
+    ),
+    click.option(
+        "--first-token",
+        type=click.FloatRange(min=0, min_open=True),
+        default=2.5,
+        show_default=True,
+        metavar="S",
+        help="Objective: seconds to the first token, without -f.",
+    ),
+    click.option(
+        "--pace",
+        type=click.FloatRange(min=0, min_open=True),
+        default=0.2,
+        show_default=True,
+        metavar="S",
+        help="Objective: mean seconds per token after the first, without -f.",
+    ),
+    click.option(
+        "--target",
+        type=click.FloatRange(min=0, max=100, max_open=True),
+        default=99.0,
+        show_default=True,
+        metavar="PERCENT",
+        help="Share of requests that must meet both, without -f.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many, from --seed on."),
+    click.option(
+        "--rate-scale",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Times the trace's load, by superposition.",
+    ),
+    click.option("--duration", type=click.FloatRange(min=60), metavar="S", help="Only the first seconds of a trace."),
+    click.option("--cold-start", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S"),
+    click.option(
+        "--cold-start-cv",
+        type=click.FloatRange(min=0),
+        default=0.25,
+        show_default=True,
+        help="Coefficient of variation of the log-normal cold start.",
+    ),
+    click.option(
+        "--routing", type=click.Choice(["least-outstanding", "random"]), default="least-outstanding", show_default=True
+    ),
+    click.option(
+        "--model-error",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        show_default=True,
+        metavar="PERCENT",
+        help="How much slower the engines are than the scaler is told.",
+    ),
+    click.option("--min", "minimum", type=click.IntRange(min=0), help="Fewest replicas [default: 1, or of -f]."),
+    click.option("--max", "maximum", type=click.IntRange(min=1), help="Most replicas [default: 64, or of -f]."),
+    click.option("--start", type=click.IntRange(min=0), default=6, show_default=True, help="Ready replicas at first."),
+    click.option("--jobs", type=click.IntRange(min=1), help="Local processes [default: one per processor]."),
+    click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster to run on instead."),
+    click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with plots here."),
+    click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+)
+
+
+def scenario_options(function: Function) -> Function:
+    """All of them, in their order."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The scenario options' values, by their own names."""
+
+    options: Mapping[str, Any]
+
+    def scenarios(self) -> list[Any]:
+        """One scenario per trace and seed. Raises ClickException for files that cannot be used."""
+        from dataclasses import replace
+
+        from inference_fleet.simulation.scenario import Workload
+        from inference_fleet.simulation.synthetic import SUITE, trace_class
+
+        options = self.options
+        found = []
+        for seed in range(options["seed"], options["seed"] + options["seeds"]):
+            workloads: list[Workload] = [self._read(path, seed) for path in options["traces"]]
+            names = options["shapes"] or ([] if workloads else [SUITE[0].name])
+            workloads += [self._generated(name, seed) for name in names]
+            for workload in workloads:
+                base = self._base(workload, seed)
+                found.append(replace(base, trace_class=trace_class(workload.arrivals)))
+        return found
+
+    def _read(self, path: Path, seed: int) -> Any:
+        from inference_fleet.simulation.traces import TraceRefusal, read_workload
+
+        workload = read_workload(path)
+        if isinstance(workload, TraceRefusal):
+            raise click.ClickException(str(workload))
+        return self._fitted(workload, seed)
+
+    def _generated(self, name: str, seed: int) -> Any:
+        from inference_fleet.simulation.synthetic import SHAPES, generate
+
+        if name not in SHAPES:
+            raise click.UsageError(f"--shape {name}: is none of {', '.join(SHAPES)}")
+        return self._fitted(generate(SHAPES[name], seed=seed), seed)
+
+    def _fitted(self, workload: Any, seed: int) -> Any:
+        from inference_fleet.simulation.traces import scaled, window
+
+        duration = self.options["duration"]
+        if duration is not None:
+            workload = window(workload, start_seconds=0.0, duration_seconds=duration)
+        if not workload.arrivals:
+            raise click.ClickException(f"{workload.name}: no request in the first {duration:.0f} s")
+        return scaled(workload, self.options["rate_scale"], seed=seed)
+
+    def _base(self, workload: Any, seed: int) -> Any:
+        from inference_fleet.simulation import scenario
+        from inference_fleet.simulation.fleet import FleetSettings, Routing, VariantModel
+
+        options = self.options
+        start_of_class = {"cold_start_seconds": options["cold_start"], "cold_start_cv": options["cold_start_cv"]}
+        if options["file"] is not None:
+            limits = _limits_of(options["file"])
+            variants = tuple(
+                VariantModel(
+                    name=variant.name,
+                    engine=scenario.engine_of(variant),
+                    cost_per_hour=variant.cost_per_replica_hour or 1.0,
+                    **start_of_class,
+                )
+                for variant in limits.variants
+            )
+            objectives = limits.objectives
+            bounds = (limits.min_replicas, limits.max_replicas)
+        else:
+            engine = dict(zip(ENGINES, scenario.ENGINES, strict=True))[options["engine"]]
+            variants = (VariantModel(name=options["engine"], engine=engine, **start_of_class),)
+            objectives = scenario.objectives_of(
+                first_seconds=options["first_token"], pace_seconds=options["pace"], target=options["target"] / 100
+            )
+            bounds = (1, 64)
+        least = bounds[0] if options["minimum"] is None else options["minimum"]
+        most = bounds[1] if options["maximum"] is None else options["maximum"]
+        if least > most:
+            raise click.UsageError(f"--min {least} is more than --max {most}")
+        start = max(least, min(most, options["start"]))
+        return scenario.Scenario(
+            workload=workload,
+            variants=variants,
+            objectives=objectives,
+            min_replicas=least,
+            max_replicas=most,
+            start=(start, *(0 for _ in variants[1:])),
+            settings=FleetSettings(routing=Routing(options["routing"])),
+            seed=seed,
+            model_error=options["model_error"] / 100,
+            rate_scale=options["rate_scale"],
+        )
+
+
+class RefusedSpec(click.ClickException):
+    """A spec that the operator would refuse."""
+
+    exit_code = EXIT_REFUSED
+
+
+def _limits_of(file: str) -> Any:
+    from inference_fleet.cli.documents import read_documents
+    from inference_fleet.engine.catalogue import built_in_accelerators
+    from inference_fleet.planning.acceptance import accept
+    from inference_fleet.planning.limits import limits_of
+    from inference_fleet.planning.snapshot import Snapshot
+
+    documents = read_documents(file)
+    if len(documents.deployments) != 1:
+        raise click.ClickException(f"{file}: holds {len(documents.deployments)} InferenceDeployments, expected one")
+    deployment = documents.deployments[0]
+    classes = {**built_in_accelerators(), **documents.accelerator_classes}
+    verdict = accept(deployment.get("spec") or {}, Snapshot(deployment=deployment, accelerator_classes=classes))
+    if verdict.all_refusals:
+        refusal = verdict.all_refusals[0]
+        raise RefusedSpec(f"{file}: {refusal.path}: {refusal.message}")
+    limits = limits_of(verdict, carried=(), now=0.0)
+    assert limits is not None
+    return limits

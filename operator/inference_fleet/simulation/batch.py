@@ -1,0 +1,123 @@
+"""Many runs: in this process, in several, or on a Dask cluster. A task and its answer are plain values that travel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+from inference_fleet.simulation.documents import Document, Frontier, simulate_document
+from inference_fleet.simulation.optimum import frontier
+from inference_fleet.simulation.policies.catalogue import POLICIES, TUNED_SUFFIX
+from inference_fleet.simulation.run import Moment, simulate
+from inference_fleet.simulation.scenario import Scenario
+
+TaskProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """One policy over one scenario. A name with the suffix -tuned is the cheapest setting of the policy's grid that
+    keeps the target on this very trace, found in hindsight.
+    """
+
+    scenario: Scenario
+    policy: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """For progress bars."""
+        return f"{self.policy} on {self.scenario.workload.name}, seed {self.scenario.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class OptimumTask:
+    """The optimum of one scenario."""
+
+    scenario: Scenario
+
+    @property
+    def label(self) -> str:
+        """For progress bars."""
+        return f"optimum of {self.scenario.workload.name}, seed {self.scenario.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run as its document, and the fleet over time for plots."""
+
+    document: Document
+    moments: tuple[Moment, ...]
+
+
+Task = RunTask | OptimumTask
+
+
+def known_policy(name: str) -> bool:
+    """Whether there is a policy of this name."""
+    kind = POLICIES.get(name.removesuffix(TUNED_SUFFIX))
+    return kind is not None and (not name.endswith(TUNED_SUFFIX) or bool(kind.grid))
+
+
+def perform(task: Task, *, progress: Callable[[float], None] | None = None) -> Finished | Frontier:
+    """Do one task."""
+    if isinstance(task, OptimumTask):
+        scenario = task.scenario
+        return Frontier(scenario.workload.name, scenario.seed, frontier(scenario, progress=progress))
+    kind = POLICIES[task.policy.removesuffix(TUNED_SUFFIX)]
+    if not task.policy.endswith(TUNED_SUFFIX):
+        run = simulate(task.scenario, kind, parameters=task.parameters, progress=progress)
+        return Finished(simulate_document(run), run.moments)
+    target = 100 * max((o.target for o in task.scenario.objectives), default=0.0)
+    best = None
+    for number, parameters in enumerate(kind.grid):
+        run = simulate(task.scenario, kind, parameters=parameters)
+        reached = run.outcome.attainment_percent >= target
+        # First those that keep the target, by cost; if none does, the one that comes nearest.
+        rank = (not reached, run.outcome.cost if reached else -run.outcome.attainment_percent)
+        if best is None or rank < best[0]:
+            best = (rank, Finished(simulate_document(run, tuned=True), run.moments))
+        if progress is not None:
+            progress((number + 1) / len(kind.grid))
+    assert best is not None
+    return best[1]
+
+
+def perform_all(
+    tasks: Sequence[Task], *, jobs: int, dask: str | None = None, progress: TaskProgress | None = None
+) -> list[Finished | Frontier]:
+    """All tasks, answers in their order. jobs: local processes. dask: address of a scheduler instead of them."""
+    if dask is None and jobs <= 1:
+        return [perform(task, progress=_of(task, progress)) for task in tasks]
+    answers: dict[int, Finished | Frontier] = {}
+    with _executor(jobs=jobs, dask=dask) as executor:
+        places: Mapping[Any, int] = {executor.submit(perform, task): place for place, task in enumerate(tasks)}
+        for future in _completed(places, dask=dask):
+            place = places[future]
+            answers[place] = future.result()
+            if progress is not None:
+                progress(tasks[place].label, 1.0)
+    return [answers[place] for place in range(len(tasks))]
+
+
+def _of(task: Task, progress: TaskProgress | None) -> Callable[[float], None] | None:
+    return None if progress is None else lambda share: progress(task.label, share)
+
+
+def _completed(futures: Iterable[Any], *, dask: str | None) -> Iterator[Any]:
+    if dask is None:
+        return as_completed(list(futures))
+    return iter(list(futures))
+
+
+def _executor(*, jobs: int, dask: str | None) -> Executor:
+    if dask is None:
+        # Fresh processes: a fork of one with threads can hang.
+        return ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"))
+    from distributed import Client
+
+    executor: Executor = Client(dask).get_executor()
+    return executor

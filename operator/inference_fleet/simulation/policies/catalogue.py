@@ -1,0 +1,15 @@
+"""All policies by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from inference_fleet.simulation.policies.hpa import HPA_CONCURRENCY, KEDA_QUEUE
+from inference_fleet.simulation.policies.own import OWN, STATIC
+from inference_fleet.simulation.policies.policy import PolicyKind
+
+POLICIES: Mapping[str, PolicyKind] = MappingProxyType(
+    {kind.name: kind for kind in (OWN, STATIC, HPA_CONCURRENCY, KEDA_QUEUE)}
+)
+TUNED_SUFFIX = "-tuned"

@@ -1,0 +1,139 @@
+"""`simulate` and `compare`: documents, tables, refusals, exit statuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_fleet.cli.compare import goals_missed
+from inference_fleet.cli.main import EXIT_GOAL_MISSED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, run
+
+ROOT = Path(__file__).parents[3]
+SMALL = ("--jobs", "1", "--max", "4", "--start", "2")
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    file = tmp_path / "small.csv"
+    rows = "\n".join(f"{second * 0.5},200,20" for second in range(1200))
+    file.write_text(f"arrival_s,input_tokens,output_tokens\n{rows}\n")
+    return file
+
+
+def json_of(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, Any]:
+    status = run([*argv, *SMALL, "-o", "json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_simulate_answers_with_its_document(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, document = json_of(capsys, "simulate", "--trace", str(trace))
+    assert status == EXIT_OK
+    assert document["schemaVersion"] == "inference-fleet/simulate/v1"
+    assert document["scenario"]["trace"] == "small"
+    assert document["policy"] == {"name": "fleet", "tuned": False, "parameters": {}}
+    result = document["result"]
+    assert (result["sent"], result["completed"], result["failed"]) == (1200, 1200, 0)
+    assert result["attainmentPercent"] == 100.0
+
+
+def test_simulate_takes_the_promise_from_a_deployment(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = ROOT / "manifests/samples/llama-8b.yaml"
+    _, document = json_of(capsys, "simulate", "--trace", str(trace), "-f", str(sample))
+    assert [each["metric"] for each in document["scenario"]["objectives"]] == ["TimeToFirstToken", "InterTokenLatency"]
+
+
+def test_every_seed_is_a_run(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, documents = json_of(capsys, "simulate", "--trace", str(trace), "--seeds", "2", "--policy", "hpa-concurrency")
+    assert [document["scenario"]["seed"] for document in documents] == [0, 1]
+
+
+def test_a_table_says_what_was_kept(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "--trace", str(trace), "--policy", "static", "--replicas", "2", *SMALL]) == EXIT_OK
+    out = capsys.readouterr().out
+    assert "100.00 % kept" in out
+    assert "2.00 on average, at most 2" in out
+
+
+def test_a_scenario_file_sets_options(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(f"trace: {trace}\nrate-scale: 2\nseed: 3\n")
+    _, document = json_of(capsys, "simulate", "--scenario", str(scenario))
+    assert document["scenario"]["rateScale"] == 2
+    assert document["scenario"]["requests"] == 2400
+    assert document["scenario"]["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (["simulate", "--policy", "guess"], EXIT_USAGE),
+        (["simulate", "--replicas", "2"], EXIT_USAGE),
+        (["simulate", "--shape", "guess"], EXIT_USAGE),
+        (["simulate", "--min", "5", "--max", "4", "--duration", "60"], EXIT_USAGE),
+        (["simulate", "--trace", "/none.csv"], 1),
+        (["simulate", "--scenario", "/none.yaml"], 1),
+        (["compare", "--policy", "guess"], EXIT_USAGE),
+        (["compare", "--policy", "fleet-tuned"], EXIT_USAGE),
+    ],
+)
+def test_wrong_use_is_refused(argv: list[str], status: int) -> None:
+    assert run(argv) == status
+
+
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("arrival_s,input_tokens,output_tokens\n1,1,1\nx,1,1\n")
+    assert run(["simulate", "--trace", str(bad)]) == 1
+    assert "bad.csv:3:" in capsys.readouterr().err
+
+
+def test_a_refused_spec_is_refused(tmp_path: Path) -> None:
+    spec = tmp_path / "infd.yaml"
+    spec.write_text(
+        "apiVersion: inferencefleet.io/v1alpha1\nkind: InferenceDeployment\nmetadata: {name: a}\nspec: {}\n"
+    )
+    assert run(["simulate", "-f", str(spec)]) == EXIT_REFUSED
+
+
+def test_compare_sets_policies_against_the_optimum(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.html"
+    status, document = json_of(
+        capsys,
+        "compare",
+        "--trace",
+        str(trace),
+        "--policy",
+        "static-tuned",
+        "--policy",
+        "fleet",
+        "--report",
+        str(report),
+    )
+    assert status == EXIT_OK
+    assert document["schemaVersion"] == "inference-fleet/compare/v1"
+    assert document["optimum"][0]["frontier"][-1]["attainmentPercent"] == 100.0
+    everywhere = {row["policy"]: row for row in document["summary"] if row["traceClass"] == "all"}
+    # One replica is enough: the best static fleet is the optimum but for what runs at the start.
+    assert everywhere["static"]["ratioGeomean"] == pytest.approx(1.0, abs=0.4)
+    assert everywhere["static"]["tuned"]
+    assert report.read_text().count("data:image/png") == 2
+
+
+def test_a_missed_target_is_a_missed_goal_only_where_the_optimum_keeps_it() -> None:
+    def document(best: float) -> dict[str, Any]:
+        run_ = {
+            "scenario": {"trace": "t", "seed": 0, "objectives": [{"target": 0.99}]},
+            "policy": {"name": "fleet"},
+            "result": {"attainmentPercent": 98.0},
+        }
+        frontier = [{"attainmentPercent": best, "cost": 1.0}]
+        return {"runs": [run_], "optimum": [{"trace": "t", "seed": 0, "frontier": frontier}]}
+
+    assert goals_missed(document(99.5)) == ["missed: fleet kept 98.00 % of 99 % on t, seed 0"]
+    assert goals_missed(document(98.5)) == []
+    assert EXIT_GOAL_MISSED == 3
