@@ -123,11 +123,11 @@ class MemoryStatus(ApiModel):
     """Whether the model fits the devices."""
 
     verdict: Word | None = Field(None, description="Fits, Tight, Refused or Unknown.")
-    device_bytes: int | None = Field(None, description="Memory of the devices, bytes.")
+    device_bytes: int | None = Field(None, description="Memory of one device, bytes.")
     budget_bytes: int | None = Field(None, description="What the engine may use of it, bytes.")
-    weights_bytes: int | None = Field(None, description="Weights, bytes.")
-    kv_cache_bytes: int | None = Field(None, description="Left for running sequences, bytes.")
-    kv_cache_tokens: int | None = Field(None, description="Tokens that fit into it.")
+    weights_bytes: int | None = Field(None, description="Weights on one device, bytes; an estimate.")
+    kv_cache_bytes: int | None = Field(None, description="Left of one device for sequences, bytes; an estimate.")
+    kv_cache_tokens: int | None = Field(None, description="Tokens that one replica holds; an estimate.")
     message: Text | None = Field(None, description="The cheapest way to make it fit.")
 
 

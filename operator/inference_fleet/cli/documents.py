@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inference_fleet.api.names import GROUP
+
+if TYPE_CHECKING:
+    from inference_fleet.engine.model_facts import ModelFacts
 
 Document = Mapping[str, Any]
 
@@ -44,6 +48,22 @@ def read_documents(file: str) -> Documents:
     deployments = tuple(each for each in ours if each.get("kind") == "InferenceDeployment")
     classes = {_name(each): each for each in ours if each.get("kind") == "AcceleratorClass"}
     return Documents(deployments=deployments, accelerator_classes=classes)
+
+
+def read_model_config(file: str) -> ModelFacts:
+    """A model's config.json. Raises ClickException, with the file's name."""
+    from inference_fleet.engine.model_config import facts_of_config
+
+    try:
+        config = json.loads(Path(file).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise click.UsageError(f"{file}: there is no such file") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise click.ClickException(f"{file}: is not JSON: {error}") from error
+    facts = facts_of_config(config)
+    if isinstance(facts, str):
+        raise click.ClickException(f"{file}: {facts}")
+    return facts
 
 
 def _flat(documents: Iterable[Any]) -> Iterator[Document]:

@@ -8,8 +8,10 @@ from typing import Any
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
+from inference_fleet.api.objective import Objective
 from inference_fleet.api.refusal import Advice, Refusal
-from inference_fleet.engine.engine_plan import EnginePlan, MemoryReport
+from inference_fleet.engine.engine_plan import ESTIMATE_PROMPT_TOKENS, EnginePlan, Estimate, MemoryReport
+from inference_fleet.engine.model_facts import ModelFacts
 from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance, accept
 from inference_fleet.planning.snapshot import Snapshot
 
@@ -22,10 +24,18 @@ ENTRY_POINT = ("vllm", "serve")
 Document = Mapping[str, Any]
 
 
-def plan_report(deployments: Sequence[Document], *, accelerator_classes: Mapping[str, Document]) -> dict[str, Any]:
-    """The report on all deployments. Which namespaces a class is open to is not judged: labels are the cluster's."""
+def plan_report(
+    deployments: Sequence[Document],
+    *,
+    accelerator_classes: Mapping[str, Document],
+    config: ModelFacts | None = None,
+) -> dict[str, Any]:
+    """The report on all deployments. Which namespaces a class is open to is not judged: labels are the cluster's.
+
+    config: of their common model, from its config.json.
+    """
     open_to_all = {name: _without_selector(each) for name, each in accelerator_classes.items()}
-    results = [_result(deployment, open_to_all) for deployment in deployments]
+    results = [_result(deployment, open_to_all, config) for deployment in deployments]
     return {"schemaVersion": SCHEMA_VERSION, "results": results}
 
 
@@ -36,7 +46,7 @@ def _without_selector(accelerator_class: Document) -> Document:
     return {**accelerator_class, "spec": {key: value for key, value in spec.items() if key != "namespaceSelector"}}
 
 
-def _result(deployment: Document, classes: Mapping[str, Document]) -> dict[str, Any]:
+def _result(deployment: Document, classes: Mapping[str, Document], config: ModelFacts | None) -> dict[str, Any]:
     metadata = deployment.get("metadata")
     name = str(metadata.get("name") or "") if isinstance(metadata, Mapping) else ""
     namespace = str(metadata.get("namespace") or DEFAULT_NAMESPACE) if isinstance(metadata, Mapping) else ""
@@ -45,14 +55,14 @@ def _result(deployment: Document, classes: Mapping[str, Document]) -> dict[str, 
         path = "spec" if name else "metadata.name"
         verdict = Acceptance(spec=None, refusals=(Refusal(path, Reason.INVALID_SPEC, "is missing."),))
     else:
-        verdict = accept(spec, Snapshot(deployment=deployment, accelerator_classes=classes))
+        verdict = accept(spec, Snapshot(deployment=deployment, accelerator_classes=classes), config=config)
     return {
         "namespace": namespace,
         "name": name,
         "accepted": verdict.accepted,
         "refusals": [_remark(refusal) for refusal in verdict.all_refusals],
         "warnings": [_remark(advice) for advice in verdict.all_warnings],
-        "variants": [_variant(variant) for variant in verdict.variants],
+        "variants": [_variant(variant, spec=verdict.spec) for variant in verdict.variants],
         "cost": _cost(verdict),
     }
 
@@ -67,7 +77,7 @@ def _remark(remark: Refusal | Advice) -> dict[str, Any]:
     }
 
 
-def _variant(variant: VariantAcceptance) -> dict[str, Any]:
+def _variant(variant: VariantAcceptance, *, spec: InferenceDeploymentSpec | None) -> dict[str, Any]:
     plan = variant.engine
     price = replica_price(variant)
     return {
@@ -79,8 +89,11 @@ def _variant(variant: VariantAcceptance) -> dict[str, Any]:
         "devicesPerReplica": plan.devices_per_replica if plan else None,
         "shapeSource": plan.shape_source if plan else "unknown",
         "effective": _effective(plan) if plan else None,
-        "memory": _memory(plan.memory) if plan else None,
-        "estimate": None,
+        "memory": _memory(variant.memory) if variant.memory else None,
+        "estimate": _estimate(plan.estimate) if plan and plan.estimate else None,
+        "objectives": [
+            _goal(goal, plan.estimate if plan else None) for goal in (spec.objectives if spec else None) or ()
+        ],
         "costPerHour": float(price) if price is not None else None,
         "currency": _currency(variant) if price is not None else None,
     }
@@ -109,15 +122,49 @@ def _memory(memory: MemoryReport) -> dict[str, Any]:
         "budgetBytes": memory.budget_bytes,
         "weightsBytes": memory.weights_bytes,
         "kvCacheBytes": memory.kv_cache_bytes,
-        "activationBytes": None,
-        "cudaGraphBytes": None,
-        "loraBytes": None,
-        "draftModelBytes": None,
+        "activationBytes": memory.activation_bytes,
+        "cudaGraphBytes": memory.cuda_graph_bytes,
+        "runtimeBytes": memory.runtime_bytes,
+        "loraBytes": memory.lora_bytes,
+        "draftModelBytes": memory.draft_model_bytes,
         "kvBytesPerToken": memory.kv_bytes_per_token,
         "kvCacheTokens": memory.kv_cache_tokens,
-        "concurrencyAtMaxModelLen": None,
-        "largestMaxModelLen": None,
-        "cheapestFix": None,
+        "concurrencyAtMaxModelLen": memory.concurrency_at_max_model_len,
+        "largestMaxModelLen": memory.largest_max_model_len,
+        "cheapestFix": memory.cheapest_fix,
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "boundBy": estimate.bound_by,
+        "promptTokens": ESTIMATE_PROMPT_TOKENS,
+        "timeToFirstTokenSeconds": round(estimate.time_to_first_token_seconds, 4),
+        "interTokenLatencySeconds": {
+            "atOne": round(estimate.inter_token_latency_at_one_seconds, 5),
+            "atFull": round(estimate.inter_token_latency_at_full_seconds, 5),
+        },
+        "tokensPerSecond": {
+            "atOne": round(estimate.tokens_per_second_at_one, 1),
+            "atFull": round(estimate.tokens_per_second_at_full, 1),
+        },
+        "sequencesAtFull": estimate.full_sequences,
+        "errorPercent": estimate.error_percent,
+    }
+
+
+def _goal(objective: Objective, estimate: Estimate | None) -> dict[str, Any]:
+    """An objective beside what one request alone would see."""
+    alone = None
+    if estimate is not None and objective.metric == "TimeToFirstToken":
+        alone = estimate.time_to_first_token_seconds
+    elif estimate is not None:
+        alone = estimate.inter_token_latency_at_one_seconds
+    return {
+        "name": objective.name,
+        "metric": objective.metric,
+        "thresholdMilliseconds": objective.threshold_milliseconds,
+        "metByIdleReplica": None if alone is None else alone * 1000 <= objective.threshold_milliseconds,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
+from inference_fleet.api.conditions import Reason
 from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.arguments import engine_arguments, engine_environment
@@ -15,7 +16,7 @@ from inference_fleet.engine.case import Case, Check
 from inference_fleet.engine.checks import batching, cache, memory, model, parallelism, performance, speculation
 from inference_fleet.engine.checks.extra_arguments import extra_arguments
 from inference_fleet.engine.checks.quantization import quantization
-from inference_fleet.engine.engine_plan import EnginePlan, EngineResult, ShapeSource
+from inference_fleet.engine.engine_plan import EnginePlan, EngineResult, MemoryReport, ShapeSource
 from inference_fleet.engine.estimate import estimate
 from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.memory import memory_report
@@ -80,7 +81,15 @@ def check_variant(
     findings = [finding for check in _CHECKS for finding in check(case)]
     refusals = tuple(finding for finding in findings if isinstance(finding, Refusal))
     warnings = tuple(finding for finding in findings if isinstance(finding, Advice))
-    return EngineResult(refusals=refusals, warnings=warnings, plan=None if refusals else _plan(case))
+    if not refusals:
+        return EngineResult(refusals=(), warnings=warnings, plan=_plan(case))
+    too_large = any(refusal.reason == Reason.DOES_NOT_FIT for refusal in refusals)
+    return EngineResult(
+        refusals=refusals,
+        warnings=warnings,
+        plan=None,
+        memory=_with_fix(case, memory_report(case)) if too_large else None,
+    )
 
 
 def _with_fitting_length(case: Case) -> Case:
@@ -98,12 +107,14 @@ def _shape_source(intent: VariantIntent, *, shape: ModelFacts | None, facts: Mod
     return "catalogue" if facts is not None else "unknown"
 
 
+def _with_fix(case: Case, report: MemoryReport) -> MemoryReport:
+    return replace(report, cheapest_fix=cheapest_fix(case)) if report.verdict in ("Refused", "Tight") else report
+
+
 def _plan(case: Case) -> EnginePlan:
     image = case.engine.image or case.version.image(case.platform)
     assert image is not None, "a missing image is refused before"
-    report = memory_report(case)
-    if report.verdict == "Tight":
-        report = replace(report, cheapest_fix=cheapest_fix(case))
+    report = _with_fix(case, memory_report(case))
     return EnginePlan(
         version=case.version.version,
         image=image,

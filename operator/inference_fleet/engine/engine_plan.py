@@ -97,8 +97,12 @@ class EnginePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineResult:
-    """The plan if nothing is refused; warnings in either case. Paths are relative to the variant's merged intent."""
+    """The plan if nothing is refused; warnings in either case. Paths are relative to the variant's merged intent.
+
+    memory: the numbers behind a refusal by them; those of a plan are its own.
+    """
 
     refusals: tuple[Refusal, ...]
     warnings: tuple[Advice, ...]
     plan: EnginePlan | None
+    memory: MemoryReport | None = None

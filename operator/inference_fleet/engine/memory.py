@@ -74,6 +74,14 @@ def _tokens(case: Case) -> int:
     return case.limits.max_model_len or known or _USUAL_TOKENS
 
 
+def safe_max_model_len(case: Case, report: MemoryReport) -> int:
+    """The longest sequence that fits even if the estimate is off by what it may be; 0 if none does or none is known."""
+    layout = sequence_layout(case)
+    if layout is None or report.kv_cache_bytes is None or report.largest_max_model_len is None:
+        return 0
+    return layout.longest_sequence(report.kv_cache_bytes - UNCERTAIN_BYTES, at_most=report.largest_max_model_len)
+
+
 def weights_bytes(case: Case) -> int | None:
     """The model's weights on the fullest device; None if they are not known."""
     return loaded_weights_bytes(

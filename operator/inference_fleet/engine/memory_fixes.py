@@ -10,7 +10,7 @@ from inference_fleet.api.schema_rules import WITHOUT_RULES
 from inference_fleet.api.vllm_engine import VllmEngine
 from inference_fleet.engine.case import Case
 from inference_fleet.engine.engine_plan import MemoryReport
-from inference_fleet.engine.memory import memory_report
+from inference_fleet.engine.memory import memory_report, safe_max_model_len
 
 # Shorter sequences than this help nobody.
 _SHORTEST_TOKENS = 1024
@@ -44,8 +44,11 @@ def cheapest_fix(case: Case) -> str | None:
 
 
 def _changes(case: Case) -> Iterator[tuple[str, Mapping[str, object]]]:
-    longest = memory_report(case).largest_max_model_len
-    if longest is not None and longest >= _SHORTEST_TOKENS:
+    report = memory_report(case)
+    longest = safe_max_model_len(case, report)
+    if longest < _SHORTEST_TOKENS:
+        longest = report.largest_max_model_len or 0
+    if longest >= _SHORTEST_TOKENS:
         yield f"maxModelLen {longest}", {"maxModelLen": longest}
     if case.limits.gpu_memory_utilization_percent < _FULL_SHARE_PERCENT:
         share = {"kvCache": {"gpuMemoryUtilizationPercent": _FULL_SHARE_PERCENT}}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from inference_fleet.api.conditions import Condition, ConditionType, Reason, timestamp
 from inference_fleet.api.names import ENGINE_PORT
+from inference_fleet.engine.engine_plan import MemoryReport
 from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance
 from inference_fleet.planning.judgement import Facts, judge
 from inference_fleet.planning.limits import replica_cost
@@ -255,9 +256,27 @@ def _variant(variant: VariantAcceptance, pools: Sequence[Pool], outcome: Outcome
             "maxNumSeqs": effective.max_num_seqs,
             "maxNumBatchedTokens": effective.max_num_batched_tokens,
             "gpuMemoryUtilizationPercent": effective.gpu_memory_utilization_percent,
+            "shapeSource": variant.engine.shape_source,
         }
-        entry["memory"] = {"verdict": variant.engine.memory.verdict}
+        if variant.engine.kv_cache_tokens is not None:
+            entry["resolved"]["kvCacheTokens"] = variant.engine.kv_cache_tokens
+    if variant.memory is not None:
+        entry["memory"] = _memory(variant.memory)
     return entry
+
+
+def _memory(report: MemoryReport) -> dict[str, Any]:
+    """The estimate of one device; what is not known is left out."""
+    found = {
+        "verdict": report.verdict,
+        "deviceBytes": report.device_bytes,
+        "budgetBytes": report.budget_bytes,
+        "weightsBytes": report.weights_bytes,
+        "kvCacheBytes": report.kv_cache_bytes,
+        "kvCacheTokens": report.kv_cache_tokens,
+        "message": report.cheapest_fix,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _fitted_length(variant: str, snapshot: Snapshot) -> str | None:

@@ -24,7 +24,7 @@ DEPLOYMENT: dict[str, Any] = {
 }
 MEMORY_KEYS = {
     "verdict", "deviceBytes", "budgetBytes", "weightsBytes", "kvCacheBytes", "activationBytes", "cudaGraphBytes",
-    "loraBytes", "draftModelBytes", "kvBytesPerToken", "kvCacheTokens", "concurrencyAtMaxModelLen",
+    "runtimeBytes", "loraBytes", "draftModelBytes", "kvBytesPerToken", "kvCacheTokens", "concurrencyAtMaxModelLen",
     "largestMaxModelLen", "cheapestFix",
 }  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_a_good_spec_is_accepted_with_every_key_of_the_schema(
     (variant,) = result["variants"]
     assert set(variant) == {
         "name", "acceleratorClassName", "engineVersion", "image", "command", "devicesPerReplica", "shapeSource",
-        "effective", "memory", "estimate", "costPerHour", "currency",
+        "effective", "memory", "estimate", "objectives", "costPerHour", "currency",
     }  # fmt: skip
     assert variant["command"][:3] == ["vllm", "serve", "--model=org/model"]
     assert variant["effective"]["maxModelLen"] == 8192
@@ -148,7 +148,7 @@ def test_the_table_shows_verdict_limits_and_way_out(tmp_path: Path, capsys: pyte
 
     assert status == EXIT_REFUSED
     assert "accepted" in text
-    assert "8192 tokens a sequence" in text
+    assert "8,192 tokens a sequence" in text
     assert "refused, 1 refusal, 2 warnings" in text
     assert "spec.engine.vllm.trustRemoteCode" in text
     assert "--full" in text
@@ -199,3 +199,90 @@ def test_an_object_without_name_or_spec_is_refused_not_crashed(
 
     assert status == EXIT_REFUSED
     assert not found["results"][0]["accepted"]
+
+
+LLAMA = {"huggingFace": {"repository": "meta-llama/Llama-3.1-8B-Instruct"}}
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 131072,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}
+
+
+def config_file(folder: Path, text: str) -> str:
+    path = folder / "config.json"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_known_model_gets_memory_and_an_estimate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goal = {"name": "first-token", "metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "95"}
+    status, found = report(capsys, "-f", written(tmp_path, deployment(model=LLAMA, objectives=[goal])))
+
+    assert status == EXIT_OK
+    (variant,) = found["results"][0]["variants"]
+    assert variant["shapeSource"] == "catalogue"
+    assert variant["memory"]["verdict"] == "Fits"
+    assert variant["memory"]["kvBytesPerToken"] == 131072
+    assert set(variant["estimate"]) == {
+        "boundBy", "promptTokens", "timeToFirstTokenSeconds", "interTokenLatencySeconds", "tokensPerSecond",
+        "sequencesAtFull", "errorPercent",
+    }  # fmt: skip
+    assert variant["objectives"][0]["metByIdleReplica"] is True
+
+
+def test_the_table_shows_what_a_known_model_holds_and_how_fast_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goal = {"name": "cadence", "metric": "InterTokenLatency", "thresholdMilliseconds": 1, "targetPercent": "95"}
+    assert run(["plan", "-f", written(tmp_path, deployment(model=LLAMA, objectives=[goal]))]) == EXIT_OK
+    text = capsys.readouterr().out
+
+    assert "fits: weights 15.0, KV" in text
+    assert "sequences of 8,192" in text
+    assert "bound" in text
+    assert "cadence 1 ms: MISSED even by an idle replica" in text
+    assert max(len(line) for line in text.splitlines() if "command" not in line) <= 120
+
+
+def test_what_does_not_fit_shows_its_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    large = {"huggingFace": {"repository": "meta-llama/Llama-3.3-70B-Instruct"}}
+    status, found = report(capsys, "-f", written(tmp_path, deployment(model=large)))
+
+    assert status == EXIT_REFUSED
+    (variant,) = found["results"][0]["variants"]
+    assert variant["memory"]["verdict"] == "Refused"
+    assert variant["memory"]["cheapestFix"] == found["results"][0]["refusals"][0]["suggestion"].split(": ")[1].split(
+        ";"
+    )[0].rstrip(".").removesuffix(" (tight)")
+    run(["plan", "-f", written(tmp_path, deployment(model=large))])
+    assert "refused: weights 131.4" in capsys.readouterr().out
+
+
+def test_a_config_json_tells_the_shape_of_a_model_that_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_file(tmp_path, json.dumps(CONFIG))
+    status, found = report(capsys, "-f", written(tmp_path, DEPLOYMENT), "--config", config)
+
+    assert status == EXIT_OK
+    (variant,) = found["results"][0]["variants"]
+    assert (variant["shapeSource"], variant["memory"]["verdict"]) == ("config", "Fits")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is not JSON"), ("[]", "not a JSON object"), ('{"a": 1}', "num_hidden_layers")]
+)
+def test_a_config_json_of_another_kind_is_named(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, DEPLOYMENT)
+
+    assert run(["plan", "-f", file, "--config", config_file(tmp_path, text)]) == EXIT_FAILED
+    assert words in capsys.readouterr().err
+    assert run(["plan", "-f", file, "--config", str(tmp_path / "none.json")]) == EXIT_USAGE
