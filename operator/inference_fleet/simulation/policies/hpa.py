@@ -25,7 +25,7 @@ UP_PODS: Final = 4
 
 def replicas_for_ratio(current: int, ratio: float) -> int:
     """ceil(current x ratio) outside the tolerance, else current. `ratio`: metric by its target."""
-    if abs(ratio - 1.0) <= TOLERANCE:
+    if 1.0 - TOLERANCE <= ratio <= 1.0 + TOLERANCE:
         return current
     # A ratio that is a hair above a whole number by rounding asks for no pod more.
     return math.ceil(round(current * ratio, 9))
