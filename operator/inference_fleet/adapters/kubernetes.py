@@ -60,6 +60,8 @@ async def connect(*, kubeconfig: str | None = None, context: str | None = None) 
         if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=configuration)
         else:
+            if kubeconfig is None and not _has_own_kubeconfig():
+                raise NoCluster("there is no kubeconfig, neither where KUBECONFIG points to nor ~/.kube/config")
             await config.load_kube_config(
                 config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
             )
@@ -71,6 +73,13 @@ async def connect(*, kubeconfig: str | None = None, context: str | None = None) 
     # The client's own default would win over a header of the call.
     client.user_agent = f"inference-fleet/{__version__}"
     return KubernetesCluster(client)
+
+
+def _has_own_kubeconfig() -> bool:
+    """Whether there is a kubeconfig where kubectl looks for it; without one the loader writes to stderr by itself."""
+    named = os.environ.get("KUBECONFIG")
+    paths = named.split(os.pathsep) if named else [os.path.expanduser("~/.kube/config")]
+    return any(os.path.exists(path) for path in paths)
 
 
 class KubernetesCluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -18,7 +19,10 @@ from inference_fleet.cli.text_table import coloured, wrapped
 SCHEMA_VERSION: Final = "inference-fleet/explain/v1"
 _DAY_SECONDS: Final = 86400
 _CHANGES_SHOWN: Final = 5
-_NO_STEP: Final = "Nothing."
+# What a refusal says to do stands in its own message.
+_NO_STEP: Final = ("Nothing.", "The message names the field and what would work.")
+# A condition tells several refusals in one message; each begins with its field.
+_REFUSALS: Final = re.compile(r"; (?=spec[.\[])")
 _OPERATOR_STEP: Final = "See whether the operator runs, and whether it may work in this namespace."
 
 
@@ -56,16 +60,19 @@ def hindrances(deployment: DeploymentView) -> tuple[Hindrance, ...]:
         return (Hindrance(condition="Ready", reason="-", cause=NOT_SEEN, next_step=_OPERATOR_STEP),)
     suspended = deployment.condition("Suspended")
     remarks = deployment.remarks if suspended is None else (suspended,)
+    refused = any(each.type == "Accepted" for each in remarks)
     found: dict[str, Hindrance] = {}
     for condition in sorted(remarks, key=_precedence):
-        cause = one_line(condition.message)
         if condition.type in ("Reconciling", "Stalled") and found:
             continue
-        if any(cause in each or each in cause for each in found):
+        if refused and condition.reason == Reason.SPEC_NOT_ACCEPTED:
             continue
-        found[cause] = Hindrance(
-            condition=condition.type, reason=condition.reason, cause=cause, next_step=_next_step(condition)
-        )
+        for cause in _REFUSALS.split(one_line(condition.message)):
+            if any(cause in each or each in cause for each in found):
+                continue
+            found[cause] = Hindrance(
+                condition=condition.type, reason=condition.reason, cause=cause, next_step=_next_step(condition)
+            )
     return tuple(found.values())
 
 
@@ -88,7 +95,7 @@ def explain_text(deployment: DeploymentView, *, now: float, zone: tzinfo, width:
     for place, hindrance in enumerate(hindrances(deployment)):
         label = "cause" if place == 0 and deployment.ready != "True" else "note"
         lines += wrapped(hindrance.cause, label=label, width=width)
-        if hindrance.next_step != _NO_STEP:
+        if hindrance.next_step not in _NO_STEP:
             lines += wrapped(hindrance.next_step, label="you can", width=width)
     for label, words in _paragraphs(deployment, now=now, zone=zone):
         lines += wrapped(words, label=label, width=width)
@@ -105,6 +112,9 @@ def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
     """One sentence: does it serve, with how much, since when."""
     name, ready = deployment.name, deployment.ready_replicas
     counts = f"{ready} of {plural(deployment.desired_replicas, 'replica')} serve"
+    if ready > deployment.desired_replicas:
+        # While a new revision comes up beside the old one.
+        counts = f"{plural(ready, 'replica')} serve, {deployment.desired_replicas} wanted"
     condition = deployment.condition("Ready")
     if not deployment.seen or condition is None:
         return f"{name}: {NOT_SEEN}."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from inference_fleet.api.conditions import Reason
 from inference_fleet.cli.cluster_access import one_line
 from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration, plural
 from inference_fleet.cli.text_table import Column, coloured, fitted, table
@@ -123,10 +124,14 @@ def _remarks(deployment: DeploymentView, *, now: float, width: int) -> list[str]
     if deployment.outdated:
         lines.append(fitted(f"{name}: the operator has not looked at the newest spec yet", width=width))
     told: set[str] = set()
+    refused = any(each.type == "Accepted" for each in deployment.remarks)
     # Ready first: it names the cause; what repeats it is left out.
     for condition in sorted(deployment.remarks, key=lambda each: each.type != "Ready"):
         words = one_line(condition.message)
         if words in told or condition.type in _ECHOES:
+            continue
+        if refused and condition.reason == Reason.SPEC_NOT_ACCEPTED:
+            # Accepted names every field; Ready repeats the first.
             continue
         told.add(words)
         lines.append(fitted(f"{name}: {condition.type}={condition.status} ({condition.reason}): {words}", width=width))

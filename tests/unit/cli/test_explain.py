@@ -71,6 +71,23 @@ def test_a_refused_spec_names_the_field_while_the_former_goes_on() -> None:
     assert sum(line.startswith("cause") for line in lines) == 1
 
 
+def test_each_refused_field_stands_in_a_line_of_its_own() -> None:
+    world = settled()
+    world.edit(engine={"vllm": {"version": "0.33.0", "maxModelLen": 100_000_000, "kvCacheDtype": "no-such"}})
+    world.settle()
+    causes = [each.cause for each in hindrances(view(world.deployment)) if each.condition == "Accepted"]
+    assert len(causes) > 1
+    assert all(cause.startswith("spec.engine.vllm.") for cause in causes)
+    assert "you can" not in "\n".join(text(world).splitlines()[: 1 + len(causes)])
+
+
+def test_while_two_revisions_serve_no_more_than_wanted_is_claimed() -> None:
+    world = settled()
+    world.deployment["status"]["readyReplicas"] = 2
+    next(c for c in world.deployment["status"]["conditions"] if c["type"] == "Ready")["status"] = "False"
+    assert text(world).splitlines()[0].endswith(": 2 replicas serve, 1 wanted.")
+
+
 def test_a_suspended_one_says_only_that() -> None:
     world = settled()
     world.edit(suspend=True)

@@ -78,6 +78,11 @@ def test_a_refused_spec_is_told_while_the_former_serves() -> None:
     assert "spec.engine.vllm.version" in text
 
 
+def test_a_refused_spec_is_told_once() -> None:
+    text = status_text([view(refused_spec())], now=NOW, width=400)
+    assert text.count("spec.engine.vllm.version") == 1
+
+
 def test_an_object_no_operator_has_seen_is_told() -> None:
     text = status_text([view(unseen())], now=NOW, width=100)
     assert "chat/new: the operator has not looked at it yet (created - ago): is the operator running?" in text
@@ -172,6 +177,14 @@ def test_a_kubeconfig_that_cannot_be_used_is_told_in_one_line(
     if content is not None:
         path.write_text(content)
     assert "no cluster to ask" in told(["status", "--kubeconfig", str(path)], capsys)
+
+
+def test_a_user_without_a_kubeconfig_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert "no cluster to ask: there is no kubeconfig" in told(["status"], capsys)
 
 
 def test_an_unknown_context_is_told_in_one_line(server: AnsweringServer, capsys: pytest.CaptureFixture[str]) -> None:
