@@ -151,7 +151,7 @@ class AcceleratorClassSpec(ApiModel):
     )
     cost: Cost | None = Field(None, description="What a device costs.")
     performance: Performance | None = Field(
-        None, description="Published figures of the device. For now a record: nothing is estimated from them yet."
+        None, description="Published figures of the device: what estimates of speed start from."
     )
     namespace_selector: LabelSelector | None = Field(
         None, description="Namespaces whose InferenceDeployments may use the class; absent: all."
@@ -164,8 +164,8 @@ class AcceleratorClassSpec(ApiModel):
         | None
     ) = Field(
         None,
-        description="Advisories (CVE-..., PYSEC-...) the platform team accepts for pods on this class."
-        " For now a record: no check asks for it yet.",
+        description="Advisories (CVE-..., PYSEC-...) the platform team accepts for pods on this class: a release with"
+        " one starts with a warning instead of being refused.",
         json_schema_extra=SET_LIST,
     )
 

@@ -118,7 +118,6 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
 
 # Kept for checks that are not built yet: nothing carries these reasons now.
 RESERVED: Final = (
-    Reason.KNOWN_FAULT,
     Reason.MINIMUM,
     Reason.OBJECTIVE_UNREACHABLE,
     Reason.OUT_OF_DEVICE_MEMORY,

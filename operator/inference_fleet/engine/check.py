@@ -15,6 +15,7 @@ from inference_fleet.engine.arguments import engine_arguments, engine_environmen
 from inference_fleet.engine.case import Case, Check
 from inference_fleet.engine.checks import batching, cache, memory, model, parallelism, performance, speculation
 from inference_fleet.engine.checks.extra_arguments import extra_arguments
+from inference_fleet.engine.checks.faults import faults
 from inference_fleet.engine.checks.quantization import quantization
 from inference_fleet.engine.engine_plan import EnginePlan, EngineResult, MemoryReport, ShapeSource
 from inference_fleet.engine.estimate import estimate
@@ -29,6 +30,7 @@ from inference_fleet.engine.versions import engine_version
 # In the order in which people should read the findings.
 _CHECKS: tuple[Check, ...] = (
     model.release,
+    faults,
     model.image,
     model.source,
     model.remote_code,
