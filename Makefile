@@ -88,8 +88,12 @@ check-generated: setup-python ## fail if a generated file is not what its genera
 bench-scale: setup-tools ## 500 InferenceDeployments beside 500 Deployments on hollow nodes (benchmarks/results/scale.json)
 	@$(BIN)/python benchmarks/scale.py
 
+.PHONY: bench-scaling
+bench-scaling: setup-python ## scaling policies and an offline optimum on a fixed slice (benchmarks/results/scaling.json; TRACES=DIR adds recorded traces)
+	@$(BIN)/python benchmarks/scaling.py
+
 # --- not built yet ----------------------------------------------------------------------------------------------
-NOT_YET := bench-scaling bench-engine faults faults-cluster rollback-cluster mutants docs
+NOT_YET := bench-engine faults faults-cluster rollback-cluster mutants docs
 .PHONY: $(NOT_YET)
 $(NOT_YET):
 	@echo "make $@: not built yet (see README.md, 'What works today')" >&2; exit 1

@@ -11,6 +11,7 @@ from typing import Any
 from inference_fleet.simulation.documents import Document, Frontier, simulate_document
 from inference_fleet.simulation.optimum import frontier
 from inference_fleet.simulation.policies.catalogue import POLICIES, TUNED_SUFFIX
+from inference_fleet.simulation.policies.own import STATIC
 from inference_fleet.simulation.run import Moment, simulate
 from inference_fleet.simulation.scenario import Scenario
 
@@ -82,6 +83,8 @@ def perform(task: Task, *, progress: Callable[[float], None] | None = None) -> F
             best = (rank, Finished(simulate_document(run, tuned=True), run.moments))
         if progress is not None:
             progress((number + 1) / len(kind.grid))
+        if reached and kind is STATIC:
+            break  # sizes ascend: a larger fleet only costs more
     assert best is not None
     return best[1]
 
