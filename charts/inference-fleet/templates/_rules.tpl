@@ -48,10 +48,10 @@
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# what the scaler has learned
+# what the scaler has learned; list: after a restart
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch]
+  verbs: [get, list, create, patch]
 # events on InferenceDeployments
 - apiGroups: ["events.k8s.io"]
   resources: [events]
@@ -110,10 +110,10 @@
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# what the scaler has learned
+# what the scaler has learned; list: after a restart
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch]
+  verbs: [get, list, create, patch]
 # events on InferenceDeployments
 - apiGroups: ["events.k8s.io"]
   resources: [events]

@@ -74,7 +74,7 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission(SERVICE_ACCOUNTS, _KEEP, "the engines' identity, without a token"),
     Permission(DISRUPTION_BUDGETS, _KEEP, "one replica at a time when nodes are drained"),
     Permission(NETWORK_POLICIES, _KEEP, "who may talk to the engines"),
-    Permission(CONFIG_MAPS, ("get", "create", "patch"), "what the scaler has learned"),
+    Permission(CONFIG_MAPS, ("get", "list", "create", "patch"), "what the scaler has learned; list: after a restart"),
     Permission(EVENTS, ("create",), "events on InferenceDeployments"),
     Permission(LEASES, ("get", "create", "update"), "one operator writes at a time", reach="own namespace"),
 )

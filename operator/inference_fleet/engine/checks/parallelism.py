@@ -9,6 +9,7 @@ from inference_fleet.api.refusal import Refusal
 from inference_fleet.engine.case import Case, Finding
 
 _PATH = "engine.vllm.parallelism"
+_VOCABULARY_STEP = 64
 
 
 def devices_of_a_node(case: Case) -> Iterator[Finding]:
@@ -28,6 +29,29 @@ def attention_heads(case: Case) -> Iterator[Finding]:
         message = f"{case.tensor_parallel_size} does not divide the model's {heads} attention heads."
         way_out = f"Possible on one node: {', '.join(divisors)}."
         yield Refusal(f"{_PATH}.tensorParallelSize", Reason.CONFLICTING_SETTINGS, message, way_out)
+
+
+def key_value_heads(case: Case) -> Iterator[Finding]:
+    """Heads of the cache are shared out evenly, or each is copied equally often (vLLM's attention layers)."""
+    facts, devices = case.facts, case.tensor_parallel_size
+    heads = facts.num_key_value_heads if facts and not facts.kv_lora_rank else None
+    # What the query heads do not allow is said there.
+    if facts is None or (facts.num_attention_heads or devices) % devices:
+        return
+    if heads and heads % devices and devices % heads:
+        divisors = [str(n) for n in range(1, case.accelerator.devices_per_node + 1) if not (heads % n and n % heads)]
+        message = f"{devices} neither divides the model's {heads} key-value heads nor is a multiple of them."
+        way_out = f"Possible on one node: {', '.join(divisors)}."
+        yield Refusal(f"{_PATH}.tensorParallelSize", Reason.CONFLICTING_SETTINGS, message, way_out)
+
+
+def vocabulary(case: Case) -> Iterator[Finding]:
+    """The embeddings, filled up to a multiple of 64, are shared out evenly (a start-up of Qwen3-14B on 5 devices)."""
+    size, devices = case.facts.vocab_size if case.facts else None, case.tensor_parallel_size
+    padded = -(-size // _VOCABULARY_STEP) * _VOCABULARY_STEP if size else 0
+    if padded % devices:
+        message = f"{devices} does not divide the model's vocabulary of {padded}."
+        yield Refusal(f"{_PATH}.tensorParallelSize", Reason.CONFLICTING_SETTINGS, message, "Use a power of two.")
 
 
 def layers(case: Case) -> Iterator[Finding]:

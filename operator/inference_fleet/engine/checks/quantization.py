@@ -27,6 +27,7 @@ _SAME_FILES = (
 def quantization(case: Case) -> Iterator[Finding]:
     """The method against release, platform, compute capability, activation type and checkpoint."""
     if case.engine.quantization is None:
+        yield from _of_checkpoint(case)
         return
     name = case.engine.quantization.method
     method = case.version.quantization.get(name)
@@ -39,6 +40,17 @@ def quantization(case: Case) -> Iterator[Finding]:
     yield from _deprecated(case, method)
 
 
+def _of_checkpoint(case: Case) -> Iterator[Finding]:
+    """A checkpoint that is quantized already brings its method along."""
+    own = case.facts.quantization_method if case.facts else None
+    method = case.version.quantization.get(own) if own else None
+    if method is None:
+        return
+    for finding in _on_device(case, method):
+        message = f"the checkpoint is quantized with {own}: {finding.message}"
+        yield Refusal("model", finding.reason, message, "Use a class that runs it, or another checkpoint of the model.")
+
+
 def _unknown(case: Case, name: str) -> Refusal:
     successor = case.version.removed_quantization.get(name)
     way_out = f"Use {successor} instead." if successor else f"Known are {', '.join(case.version.quantization)}."
@@ -46,7 +58,7 @@ def _unknown(case: Case, name: str) -> Refusal:
     return Refusal(_PATH, Reason.UNSUPPORTED_SETTING, message, way_out)
 
 
-def _on_device(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
+def _on_device(case: Case, method: QuantizationMethod) -> Iterator[Refusal]:
     way_out = f"What works here: {', '.join(_usable(case)) or 'no quantization'}."
     where = f"AcceleratorClass {case.accelerator_name}"
     if case.platform in method.unsupported:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.case import Case, Finding
+from inference_fleet.engine.memory import draft_facts
 
 _PATH = "engine.vllm.speculative"
 _NEEDS_DRAFT = ("draft_model", "eagle", "eagle3", "dflash", "dspark")
@@ -52,6 +53,28 @@ def method(case: Case) -> Iterator[Finding]:
     if draft_devices is not None and draft_devices not in (1, case.tensor_parallel_size):
         message = f"{draft_devices} is neither 1 nor the target's tensorParallelSize {case.tensor_parallel_size}."
         yield Refusal(f"{_PATH}.draftTensorParallelSize", Reason.CONFLICTING_SETTINGS, message, "Leave it out.")
+
+
+def draft_vocabulary(case: Case) -> Iterator[Finding]:
+    """A draft model proposes tokens of the target: their vocabularies must be one."""
+    speculative, draft = case.engine.speculative, draft_facts(case)
+    if speculative is None or speculative.method != "draft_model" or draft is None or case.facts is None:
+        return
+    mine, theirs = case.facts.vocab_size, draft.vocab_size
+    if mine is not None and theirs is not None and mine != theirs:
+        message = f"the draft's vocabulary has {theirs} tokens, the model's {mine}: it cannot be its draft."
+        way_out = "Use a smaller model of the same family."
+        yield Refusal(f"{_PATH}.model", Reason.CONFLICTING_SETTINGS, message, way_out)
+
+
+def depth_by_batch_size(case: Case) -> Iterator[Finding]:
+    """Replicas with data parallelism take one depth for all batches (vLLM 0.24 and newer)."""
+    speculative = case.engine.speculative
+    depths = speculative.num_speculative_tokens_per_batch_size if speculative else None
+    if depths and case.processes > case.model_parallel_size:
+        message = "is ignored by vLLM with dataParallelSize above 1: the depth is the same for every batch."
+        path = f"{_PATH}.numSpeculativeTokensPerBatchSize"
+        yield Advice(path, Reason.IGNORED, message, "Leave dataParallelSize out: more replicas do the same.")
 
 
 def async_scheduling(case: Case) -> Iterator[Finding]:
