@@ -37,13 +37,15 @@ $(UV):
 	@$(UV) sync --quiet --locked --extra sandbox --extra simulation --extra emulator --extra load
 	@touch $@
 
-.PHONY: setup-python setup-tools setup-engine setup
+.PHONY: setup-python setup-tools setup-helm setup-engine setup
 setup-python: .venv/.synced
 setup-tools: setup-python
 	@$(BIN)/python -m inference_fleet.sandbox.tools setup
+setup-helm: setup-python
+	@$(BIN)/python -m inference_fleet.sandbox.tools setup helm helm3
 setup-engine: setup-python
 	@UV=$(UV) $(BIN)/python tests/engine/setup_engine.py
-setup: setup-python setup-tools setup-engine ## install everything the targets below need, into .venv and the user's cache
+setup: setup-python setup-tools setup-helm setup-engine ## install everything the targets below need, into .venv and the user's cache
 
 # --- the main job -----------------------------------------------------------------------------------------------
 .PHONY: demo
@@ -66,10 +68,10 @@ test-unit: setup-python ## rules, tables and properties; nothing outside
 test-faults: setup-python ## the whole controller against an in-memory cluster on a virtual clock
 	@$(PYTEST) tests/faults
 
-test-cluster: setup-tools ## the operator against a real control plane and kubelet
+test-cluster: setup-tools setup-helm ## the operator against a real control plane and kubelet
 	@$(PYTEST) --timeout=300 tests/cluster
 
-test-package: setup-tools ## rules by promtool
+test-package: setup-tools setup-helm ## the chart, kustomize and monitoring rules by their own tools
 	@$(PYTEST) tests/package
 
 test-engine: setup-tools setup-engine ## real vLLM on CPU

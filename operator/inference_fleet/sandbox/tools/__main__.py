@@ -19,6 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     """Prepare the tools, say what was done, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m inference_fleet.sandbox.tools", description=__doc__)
     parser.add_argument("action", choices=("setup",))
+    parser.add_argument("tools", nargs="*", metavar="TOOL", help="only these (default: what a sandbox needs)")
     parser.add_argument(
         "--all", action="store_true", help="also what is otherwise prepared on first use: kwok, helm, kubeconform"
     )
@@ -26,20 +27,23 @@ def main(arguments: Sequence[str]) -> int:
         "--kubernetes", default=DEFAULT_KUBERNETES_VERSION, metavar="VERSION", help="(default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    names = tool_names() if options.all else SANDBOX_TOOLS
+    names = tool_names() if options.all else tuple(options.tools) or SANDBOX_TOOLS
+    if unknown := sorted(set(names) - set(tool_names())):
+        parser.error(f"no such tool: {', '.join(unknown)} (there are {', '.join(tool_names())})")
     began = time.monotonic()
     try:
         with shown() as progress:
             for name in names:
                 tool_path(name, kubernetes_version=options.kubernetes, progress=progress)
-            ensure_stubs(progress=progress)
+            if not options.tools:
+                ensure_stubs(progress=progress)
     except ToolUnavailable as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("setup: interrupted; what is ready stays in the cache", file=sys.stderr)
         return 130
-    print(f"setup: {len(names)} sandbox tools ready ({time.monotonic() - began:.0f} s)")
+    print(f"setup: {len(names)} tools ready ({time.monotonic() - began:.0f} s)")
     return 0
 
 
