@@ -30,6 +30,13 @@ BURN_RATES = (
 RUNBOOKS = "https://github.com/inference-fleet/inference-fleet-operator/blob/main/docs/runbooks"
 NAME = "{{ $labels.namespace }}/{{ $labels.inference_deployment }}"
 BY = "namespace, inference_deployment"
+OBJECTIVE = f"{BY}, objective, metric, le"
+# Of two operators only the one that holds the Lease speaks of deployments. `max` drops the labels that tell which one
+# it is: after a change of leader the series, and an alert that waits on it, go on as they were.
+TARGET = f"max by ({OBJECTIVE}) (inference_fleet_objective_target_ratio%s)"
+# One slow request in a quiet night is no reason to wake anybody: so many must have missed within the long window.
+LEAST_MISSES = 5
+SECONDS = {"5m": 300, "30m": 1800, "1h": 3600, "2h": 7200, "6h": 21600, "1d": 86400, "3d": 259200}
 
 
 def _record(name: str, expr: str) -> dict[str, Any]:
@@ -48,6 +55,10 @@ def _alert(
     }
 
 
+def _condition(kind: str, status: str) -> str:
+    return f'max by ({BY}, type, status) (inference_fleet_condition{{type="{kind}", status="{status}"}}) == 1'
+
+
 def recording_rules() -> list[dict[str, Any]]:
     """Per deployment: demand, turned-away requests, and per objective the share of misses over each window."""
     rules = []
@@ -64,7 +75,7 @@ def recording_rules() -> list[dict[str, Any]]:
         shares = []
         for metric, histogram in HISTOGRAMS.items():
             good = f"sum by ({BY}, le) (rate({histogram}[{window}]))"
-            target = f'inference_fleet_objective_target_ratio{{metric="{metric}"}}'
+            target = TARGET % f'{{metric="{metric}"}}'
             shares.append(
                 f"(0 * {target} + on ({BY}, le) group_left () {good})"
                 f" / on ({BY}) group_left () (inference_deployment:requests:rate{window} > 0)"
@@ -76,9 +87,12 @@ def recording_rules() -> list[dict[str, Any]]:
     )
     rules.append(_record("inference_deployment:tokens:rate1h", tokens))
     rules.append(
+        _record("inference_deployment:cost_per_hour:max", f"max by ({BY}, currency) (inference_fleet_cost_per_hour)")
+    )
+    rules.append(
         _record(
             "inference_deployment:cost_per_million_tokens:avg1h",
-            f"sum by ({BY}, currency) (avg_over_time(inference_fleet_cost_per_hour[1h]))"
+            "avg_over_time(inference_deployment:cost_per_hour:max[1h])"
             f" / on ({BY}) group_left () ((inference_deployment:tokens:rate1h > 0) * 3600 / 1e6)",
         )
     )
@@ -90,12 +104,14 @@ def alerts() -> list[dict[str, Any]]:
     rules = []
     for severity, factor, long, short, holds in BURN_RATES:
         misses = "inference_deployment_objective:misses:ratio_rate"
-        budget = "(1 - inference_fleet_objective_target_ratio)"
-        on = f"on ({BY}, objective, metric, le)"
+        budget = f"(1 - {TARGET % ''})"
+        on = f"on ({OBJECTIVE})"
+        missed = f"{misses}{long} * on ({BY}) group_left () inference_deployment:requests:rate{long} * {SECONDS[long]}"
         rules.append(
             _alert(
                 "InferenceObjectiveBurningBudget",
-                f"({misses}{long} > {on} {factor} * {budget}) and {on} ({misses}{short} > {on} {factor} * {budget})",
+                f"({misses}{long} > {on} {factor} * {budget}) and {on} ({misses}{short} > {on} {factor} * {budget})"
+                f" and {on} ({missed} >= {LEAST_MISSES})",
                 holds=holds,
                 severity=severity,
                 summary=f"{NAME} misses its objective {{{{ $labels.objective }}}}",
@@ -116,7 +132,8 @@ def alerts() -> list[dict[str, Any]]:
         ),
         _alert(
             "InferenceEngineSilent",
-            "(vllm:num_requests_running > 0) and on (namespace, pod)"
+            # `engine` is the data-parallel rank: an idle one beside a busy one is no reason to worry.
+            "(vllm:num_requests_running > 0) and on (namespace, pod, engine)"
             " (rate(vllm:iteration_tokens_total_count[5m]) == 0)",
             holds="5m",
             severity="critical",
@@ -125,7 +142,7 @@ def alerts() -> list[dict[str, Any]]:
         ),
         _alert(
             "InferenceDeploymentNotAvailable",
-            'inference_fleet_condition{type="Available", status="False"} == 1',
+            _condition("Available", "False"),
             holds="10m",
             severity="critical",
             summary=f"{NAME} does not serve with the capacity it needs",
@@ -133,7 +150,7 @@ def alerts() -> list[dict[str, Any]]:
         ),
         _alert(
             "InferenceCapacityUnavailable",
-            'inference_fleet_condition{type="CapacityAvailable", status="False"} == 1',
+            _condition("CapacityAvailable", "False"),
             holds="15m",
             severity="warning",
             summary=f"{NAME} waits for accelerators",
@@ -141,7 +158,7 @@ def alerts() -> list[dict[str, Any]]:
         ),
         _alert(
             "InferenceRolloutStuck",
-            'inference_fleet_condition{type="Stalled", status="True"} == 1',
+            _condition("Stalled", "True"),
             holds="5m",
             severity="warning",
             summary=f"{NAME} makes no progress and will not without a change",
@@ -149,7 +166,7 @@ def alerts() -> list[dict[str, Any]]:
         ),
         _alert(
             "InferenceMetricsUnknown",
-            'inference_fleet_condition{type="ScalingActive", status="False"} == 1',
+            _condition("ScalingActive", "False"),
             holds="10m",
             severity="warning",
             summary=f"{NAME} is not scaled, because its metrics are unknown",
@@ -158,12 +175,14 @@ def alerts() -> list[dict[str, Any]]:
         _alert(
             "InferenceFleetNotReconciling",
             'absent(leader_election_master_status{name="inference-fleet"} == 1)'
-            ' or (workqueue_longest_running_processor_seconds{name="inferencedeployment"} > 300)',
+            ' or (max(workqueue_longest_running_processor_seconds{name="inferencedeployment"}) > 300)'
+            ' or (sum(rate(controller_runtime_reconcile_total{result="error"}[10m])) > 0 unless'
+            ' sum(rate(controller_runtime_reconcile_total{result!="error"}[10m])) > 0)',
             holds="5m",
             severity="critical",
             summary="The inference fleet operator does not reconcile",
-            description="No process holds the Lease, or one object has been worked on for five minutes."
-            " Engines keep serving; nothing is scaled or rolled out.",
+            description="No process holds the Lease, one object has been worked on for five minutes, or every attempt"
+            " of the last ten minutes failed. Engines keep serving; nothing is scaled or rolled out.",
         ),
     ]
     return rules

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from inference_fleet.sandbox.tools import tool_path
 from inference_fleet.sandbox.tools.progress import silent
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNBOOKS = ROOT / "docs/runbooks"
 RULES = ROOT / "manifests/monitoring/rules.yaml"
 
 
@@ -29,8 +31,26 @@ def test_rules_are_valid_and_say_what_they_promise(promtool: Path) -> None:
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+def alerts() -> list[dict[str, Any]]:
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
-    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-    pages = {page.stem for page in (ROOT / "docs/runbooks").glob("Inference*.md")}
-    assert alerts == pages
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    pages = {page.stem for page in RUNBOOKS.glob("Inference*.md")}
+    assert {alert["alert"] for alert in alerts()} == pages
+
+
+def test_every_alert_leads_to_its_runbook() -> None:
+    for alert in alerts():
+        name, address = alert["alert"], alert["annotations"]["runbook_url"]
+        assert address.endswith(f"/docs/runbooks/{name}.md")
+        page = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# {name}\n")
+        assert [part for part in ("**Means**", "**Look**", "**Do**") if part not in page] == [], name
+
+
+def test_every_alert_is_seen_to_fire() -> None:
+    tested = yaml.safe_load(Path(__file__).with_name("rules_test.yaml").read_text(encoding="utf-8"))["tests"]
+    cases = [case for test in tested for case in test.get("alert_rule_test", ())]
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == {alert["alert"] for alert in alerts()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client.core import Metric
 
@@ -13,19 +13,8 @@ from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Sample, object_gauge, variant_gauge
 from inference_fleet.controller.tick import Tick
 from inference_fleet.controller.work_queue import Key
+from inference_fleet.engine.metrics import thresholds_seconds
 from inference_fleet.scaling.types import ObjectiveLimit
-
-# Edges of the histograms that objectives are judged by, in seconds (vLLM 0.32 and 0.33).
-_EDGES_SECONDS: Final[Mapping[str, tuple[float, ...]]] = {
-    "TimeToFirstToken": (
-        *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
-        *(1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
-    ),
-    "InterTokenLatency": (
-        *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
-        *(1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0),
-    ),
-}
 
 
 def fleet_metrics(store: Store, tick: Tick, *, now: float) -> Iterable[Metric]:
@@ -94,9 +83,10 @@ def _targets(tick: Tick) -> Iterator[Sample]:
 
 def judged_edge(objective: ObjectiveLimit) -> str:
     """The label `le` an objective is judged at: the largest edge that is not above its threshold, else the smallest."""
-    edges = _EDGES_SECONDS[objective.metric]
+    edges = thresholds_seconds(objective.metric)
     below = [edge for edge in edges if edge <= objective.threshold_seconds]
-    return repr(below[-1] if below else edges[0])
+    # As the engines print it: 1.0, not 1.
+    return repr(float(below[-1] if below else edges[0]))
 
 
 def _conditions(key: Key, status: Mapping[str, Any]) -> Iterator[Sample]:
