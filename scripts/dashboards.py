@@ -24,12 +24,22 @@ BURN = "inference_deployment_objective:misses:ratio_rate1h"
 
 @dataclass(frozen=True)
 class Panel:
-    """One time series panel: queries as (expression, legend)."""
+    """One time series panel: queries as (expression, legend). A panel that may be empty says EMPTY_IS_GOOD."""
 
     title: str
     unit: str
     queries: tuple[tuple[str, str], ...]
     description: str = ""
+    least: int | None = 0
+
+
+EMPTY_IS_GOOD = "Empty is good."
+DEPLOYMENT_LEGEND = "{{namespace}}/{{inference_deployment}}"
+
+
+def own(name: str, *, selector: str = "", by: str = BY) -> str:
+    """A gauge of the operator, summed over variants. `max`: while the lead changes, two operators may speak."""
+    return f"sum by ({by}) (max by ({BY}, inference_variant) ({name}{{{selector}}}))"
 
 
 def quantiles(histogram: str, selector: str) -> tuple[tuple[str, str], ...]:
@@ -44,57 +54,39 @@ def quantiles(histogram: str, selector: str) -> tuple[tuple[str, str], ...]:
 
 
 FLEET = (
-    Panel(
-        "Ready replicas",
-        "short",
-        ((f"sum by ({BY}) (inference_fleet_ready_replicas)", "{{namespace}}/{{inference_deployment}}"),),
-    ),
+    Panel("Ready replicas", "short", ((own("inference_fleet_ready_replicas"), DEPLOYMENT_LEGEND),)),
     Panel(
         "Wanted but not ready",
         "short",
-        (
-            (
-                f"sum by ({BY}) (inference_fleet_desired_replicas) - sum by ({BY}) (inference_fleet_ready_replicas)",
-                "{{namespace}}/{{inference_deployment}}",
-            ),
-        ),
+        ((f"{own('inference_fleet_desired_replicas')} - {own('inference_fleet_ready_replicas')}", DEPLOYMENT_LEGEND),),
     ),
-    Panel("Requests", "reqps", (("inference_deployment:requests:rate5m", "{{namespace}}/{{inference_deployment}}"),)),
     Panel(
-        "Waiting requests",
+        "Not ready",
         "short",
-        ((f"sum by ({BY}) (vllm:num_requests_waiting)", "{{namespace}}/{{inference_deployment}}"),),
+        ((f'max by ({BY}) (inference_fleet_condition{{type="Ready", status="False"}}) == 1', DEPLOYMENT_LEGEND),),
+        EMPTY_IS_GOOD,
     ),
+    Panel("Requests", "reqps", (("inference_deployment:requests:rate5m", DEPLOYMENT_LEGEND),)),
+    Panel("Waiting requests", "short", ((f"sum by ({BY}) (vllm:num_requests_waiting)", DEPLOYMENT_LEGEND),)),
     Panel(
         "Share of requests that miss an objective (1 h)",
         "percentunit",
         ((BURN, "{{inference_deployment}} {{objective}}"),),
     ),
     Panel(
-        "Not ready",
+        "Generated tokens per second",
         "short",
-        (('inference_fleet_condition{type="Ready", status="False"} == 1', "{{namespace}}/{{inference_deployment}}"),),
-        "Empty is good.",
+        ((f"sum by ({BY}) (rate(vllm:generation_tokens_total[$__rate_interval]))", DEPLOYMENT_LEGEND),),
     ),
     Panel(
-        "Tokens",
-        "short",
-        (
-            (
-                f"sum by ({BY}) (rate(vllm:generation_tokens_total[$__rate_interval]))",
-                "{{inference_deployment}} generated",
-            ),
-        ),
-    ),
-    Panel(
-        "KV cache in use",
+        "KV cache in use, fullest pod",
         "percentunit",
-        ((f"max by ({BY}) (vllm:kv_cache_usage_perc)", "{{namespace}}/{{inference_deployment}}"),),
+        ((f"max by ({BY}) (vllm:kv_cache_usage_perc)", DEPLOYMENT_LEGEND),),
     ),
     Panel(
         "Cost per hour",
         "short",
-        ((f"sum by ({BY}, currency) (inference_fleet_cost_per_hour)", "{{inference_deployment}} {{currency}}"),),
+        (("inference_deployment:cost_per_hour:max", "{{namespace}}/{{inference_deployment}} {{currency}}"),),
     ),
 )
 
@@ -103,11 +95,16 @@ DEPLOYMENT = (
         "Replicas",
         "short",
         (
-            (f"sum(inference_fleet_desired_replicas{{{ONE}}})", "wanted"),
-            (f"sum(inference_fleet_ready_replicas{{{ONE}}})", "ready"),
-            (f"sum(inference_fleet_starting_replicas{{{ONE}}})", "starting"),
-            (f"sum(inference_fleet_terminating_replicas{{{ONE}}})", "terminating"),
+            (own("inference_fleet_desired_replicas", selector=ONE), "wanted"),
+            (own("inference_fleet_ready_replicas", selector=ONE), "ready"),
+            (own("inference_fleet_starting_replicas", selector=ONE), "starting"),
+            (own("inference_fleet_terminating_replicas", selector=ONE), "terminating"),
         ),
+    ),
+    Panel(
+        "Ready by variant",
+        "short",
+        ((f"max by (inference_variant) (inference_fleet_ready_replicas{{{ONE}}})", "{{inference_variant}}"),),
     ),
     Panel(
         "Decisions by rule",
@@ -127,8 +124,38 @@ DEPLOYMENT = (
             (f"{BURN}{{{ONE}}}", "{{objective}} 1 h"),
         ),
     ),
+    Panel(
+        "Error budget left (3 days)",
+        "percentunit",
+        (
+            (
+                f"1 - inference_deployment_objective:misses:ratio_rate3d{{{ONE}}} / on (objective, metric, le)"
+                f" (1 - max by (objective, metric, le) (inference_fleet_objective_target_ratio{{{ONE}}}))",
+                "{{objective}}",
+            ),
+        ),
+        "Below zero: more requests missed within three days than the objective allows.",
+        least=None,
+    ),
+    Panel(
+        "Conditions that are not as they should be",
+        "short",
+        (
+            (
+                f'max by (type, status) (inference_fleet_condition{{{ONE}, type!~"Reconciling|Stalled|ScalingLimited|Suspended|UpdateAvailable", status!="True"}}) == 1',
+                "{{type}} {{status}}",
+            ),
+            (
+                f'max by (type, status) (inference_fleet_condition{{{ONE}, type=~"Stalled|ScalingLimited|Suspended", status="True"}}) == 1',
+                "{{type}}",
+            ),
+        ),
+        EMPTY_IS_GOOD,
+    ),
     Panel("Time to first token", "s", quantiles("vllm:time_to_first_token_seconds", ONE)),
     Panel("Time per output token, per request", "s", quantiles("vllm:request_time_per_output_token_seconds", ONE)),
+    Panel("Time between tokens", "s", quantiles("vllm:inter_token_latency_seconds", ONE)),
+    Panel("Whole request", "s", quantiles("vllm:e2e_request_latency_seconds", ONE)),
     Panel("Time in the queue", "s", quantiles("vllm:request_queue_time_seconds", ONE)),
     Panel(
         "Running and waiting",
@@ -138,7 +165,7 @@ DEPLOYMENT = (
             (f"sum(vllm:num_requests_waiting{{{ONE}}})", "waiting"),
         ),
     ),
-    Panel("Running by pod", "short", ((f"vllm:num_requests_running{{{ONE}}}", "{{pod}}"),)),
+    Panel("Running by pod", "short", ((f"sum by (pod) (vllm:num_requests_running{{{ONE}}})", "{{pod}}"),)),
     Panel(
         "Requests by finish",
         "reqps",
@@ -154,14 +181,31 @@ DEPLOYMENT = (
         ),
     ),
     Panel(
-        "Tokens",
+        "Tokens per second",
         "short",
         (
             (f"sum(rate(vllm:prompt_tokens_total{{{ONE}}}[$__rate_interval]))", "prompt"),
             (f"sum(rate(vllm:generation_tokens_total{{{ONE}}}[$__rate_interval]))", "generated"),
         ),
     ),
-    Panel("KV cache in use", "percentunit", ((f"vllm:kv_cache_usage_perc{{{ONE}}}", "{{pod}}"),)),
+    Panel(
+        "Tokens per step",
+        "short",
+        (
+            (
+                f"sum(rate(vllm:iteration_tokens_total_sum{{{ONE}}}[$__rate_interval])) / sum(rate(vllm:iteration_tokens_total_count{{{ONE}}}[$__rate_interval]))",
+                "mean",
+            ),
+        ),
+        "How well steps are filled: a full batch generates one token for each running request, prefill adds its own.",
+    ),
+    Panel("KV cache in use", "percentunit", ((f"max by (pod) (vllm:kv_cache_usage_perc{{{ONE}}})", "{{pod}}"),)),
+    Panel(
+        "Preemptions",
+        "short",
+        ((f"sum(rate(vllm:num_preemptions_total{{{ONE}}}[$__rate_interval]))", "per second"),),
+        "Requests thrown back into the queue because the KV cache was full: their work is done twice.",
+    ),
     Panel(
         "Prefix cache hits",
         "percentunit",
@@ -172,11 +216,39 @@ DEPLOYMENT = (
             ),
         ),
     ),
+    Panel(
+        "Speculation: drafted tokens accepted",
+        "percentunit",
+        (
+            (
+                f"sum(rate(vllm:spec_decode_num_accepted_tokens_total{{{ONE}}}[$__rate_interval])) / sum(rate(vllm:spec_decode_num_draft_tokens_total{{{ONE}}}[$__rate_interval]))",
+                "accepted",
+            ),
+        ),
+        "Empty without speculation.",
+    ),
+    Panel(
+        "Speculation: tokens per step of a request",
+        "short",
+        (
+            (
+                f"1 + sum(rate(vllm:spec_decode_num_accepted_tokens_total{{{ONE}}}[$__rate_interval])) / sum(rate(vllm:spec_decode_num_drafts_total{{{ONE}}}[$__rate_interval]))",
+                "acceptance length",
+            ),
+        ),
+        "Empty without speculation.",
+    ),
+    Panel(
+        "Cost per hour",
+        "short",
+        ((f"inference_deployment:cost_per_hour:max{{{ONE}}}", "{{currency}}"),),
+    ),
 )
 
 OPERATOR = (
     Panel("Leader", "short", (('leader_election_master_status{name="inference-fleet"}', "{{pod}}"),)),
     Panel("Queue depth", "short", (('workqueue_depth{name="inferencedeployment"}', "{{pod}}"),)),
+    Panel("Wait in the queue", "s", quantiles("workqueue_queue_duration_seconds", "")),
     Panel(
         "Reconciles",
         "ops",
@@ -184,26 +256,51 @@ OPERATOR = (
     ),
     Panel("Reconcile time", "s", quantiles("controller_runtime_reconcile_time_seconds", "")),
     Panel(
+        "Longest work under way",
+        "s",
+        (('workqueue_longest_running_processor_seconds{name="inferencedeployment"}', "{{pod}}"),),
+    ),
+    Panel(
         "API calls",
         "reqps",
         (("sum by (code, method) (rate(rest_client_requests_total[$__rate_interval]))", "{{method}} {{code}}"),),
     ),
-    Panel("Age of the oldest signal", "s", (("max by (signal) (inference_fleet_signal_age_seconds)", "{{signal}}"),)),
+    Panel(
+        "Writes",
+        "wps",
+        (("sum by (kind, verb) (rate(inference_fleet_writes_total[$__rate_interval]))", "{{verb}} {{kind}}"),),
+    ),
+    Panel(
+        "Looks at Prometheus",
+        "ops",
+        (("sum by (result) (rate(inference_fleet_ticks_total[$__rate_interval]))", "{{result}}"),),
+    ),
+    Panel(
+        "Age of the oldest signal",
+        "s",
+        (("max by (namespace, inference_deployment, signal) (inference_fleet_signal_age_seconds)", DEPLOYMENT_LEGEND),),
+    ),
+    Panel(
+        "Corrections by resync",
+        "short",
+        (("sum(increase(inference_fleet_resync_corrections_total[$__rate_interval]))", "objects"),),
+        "What the watches had lost. Zero is good.",
+    ),
 )
 
 COST = (
     Panel(
         "Cost per hour",
         "short",
-        (
-            (
-                f"sum by ({BY}, currency) (inference_fleet_cost_per_hour)",
-                "{{namespace}}/{{inference_deployment}} {{currency}}",
-            ),
-        ),
+        (("inference_deployment:cost_per_hour:max", "{{namespace}}/{{inference_deployment}} {{currency}}"),),
     ),
     Panel(
-        "Cost per million tokens",
+        "Cost per hour, all",
+        "short",
+        (("sum by (currency) (inference_deployment:cost_per_hour:max)", "{{currency}}"),),
+    ),
+    Panel(
+        "Cost per million tokens (1 h)",
         "short",
         (
             (
@@ -211,11 +308,22 @@ COST = (
                 "{{namespace}}/{{inference_deployment}} {{currency}}",
             ),
         ),
+        "Prompt and generated tokens alike.",
     ),
     Panel(
-        "Tokens per second",
+        "Tokens per second (1 h)",
         "short",
-        (("inference_deployment:tokens:rate1h", "{{namespace}}/{{inference_deployment}}"),),
+        (("inference_deployment:tokens:rate1h", DEPLOYMENT_LEGEND),),
+    ),
+    Panel(
+        "Replicas that drain: paid for, without new work",
+        "short",
+        ((own("inference_fleet_terminating_replicas"), DEPLOYMENT_LEGEND),),
+    ),
+    Panel(
+        "Replicas that start: paid for, not serving yet",
+        "short",
+        ((own("inference_fleet_starting_replicas"), DEPLOYMENT_LEGEND),),
     ),
 )
 
@@ -230,7 +338,10 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "description": panel.description,
         "datasource": source,
         "gridPos": {"x": column * PANEL_WIDTH, "y": row * PANEL_HEIGHT, "w": PANEL_WIDTH, "h": PANEL_HEIGHT},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {
+            "defaults": {"unit": panel.unit, **({} if panel.least is None else {"min": panel.least})},
+            "overrides": [],
+        },
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
         "targets": [
             {"refId": chr(ord("A") + index), "datasource": source, "expr": expr, "legendFormat": legend}

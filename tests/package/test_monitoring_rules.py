@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,21 @@ def test_every_alert_is_seen_to_fire() -> None:
     tested = yaml.safe_load(Path(__file__).with_name("rules_test.yaml").read_text(encoding="utf-8"))["tests"]
     cases = [case for test in tested for case in test.get("alert_rule_test", ())]
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == {alert["alert"] for alert in alerts()}
+
+
+def test_prometheus_reads_every_query_of_every_dashboard(promtool: Path, tmp_path: Path) -> None:
+    variables = {"$__rate_interval": "5m", "$namespace": "chat", "$deployment": "llama"}
+    rules = []
+    for path in sorted((ROOT / "manifests/monitoring/dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            for target in panel["targets"]:
+                query = target["expr"]
+                for name, value in variables.items():
+                    query = query.replace(name, value)
+                assert "$" not in query
+                rules.append({"record": f"dashboard:query{len(rules)}", "expr": query})
+    file = tmp_path / "queries.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}), encoding="utf-8")
+    checked = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(rules)} rules found" in checked.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -50,10 +50,18 @@ _MERGE_PATCH: Final = "application/merge-patch+json"
 _APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 
-async def connect(*, kubeconfig: str | None = None, context: str | None = None) -> KubernetesCluster:
+# Told of every call: HTTP method, and the answer's code or NO_ANSWER.
+Answered = Callable[[str, str], None]
+# As client-go writes it.
+NO_ANSWER: Final = "<error>"
+
+
+async def connect(
+    *, kubeconfig: str | None = None, context: str | None = None, answered: Answered | None = None
+) -> KubernetesCluster:
     """Log in: with the kubeconfig if one is named, else as a pod, else with the user's own kubeconfig.
 
-    Raises NoCluster.
+    answered: told of every call. Raises NoCluster.
     """
     configuration = Configuration()
     try:
@@ -72,7 +80,7 @@ async def connect(*, kubeconfig: str | None = None, context: str | None = None) 
     client = ApiClient(configuration)
     # The client's own default would win over a header of the call.
     client.user_agent = f"inference-fleet/{__version__}"
-    return KubernetesCluster(client)
+    return KubernetesCluster(client, answered=answered)
 
 
 def _has_own_kubeconfig() -> bool:
@@ -85,8 +93,9 @@ def _has_own_kubeconfig() -> bool:
 class KubernetesCluster:
     """Cluster port over kubernetes.aio's low-level client; typed models cost ten times as much and refuse gaps."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, *, answered: Answered | None = None) -> None:
         self._client = client
+        self._answered: Answered = answered or (lambda method, code: None)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -250,11 +259,14 @@ class KubernetesCluster:
                 method, url, header_params=headers, body=body, _request_timeout=timeout
             )
             response = answer.response
+            self._answered(method, str(response.status))
             if response.status >= 400:
                 raise error_of(response.status, await response.read(), retry_after=response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._answered(method, NO_ANSWER)
             raise Unavailable(f"{method} {path}: {_words(error)}") from error
         except ApiException as error:
+            self._answered(method, str(error.status or NO_ANSWER))
             raise error_of(int(error.status or 0), str(error.reason).encode(), retry_after=None) from error
         return response
 

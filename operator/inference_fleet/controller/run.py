@@ -24,6 +24,7 @@ from inference_fleet.controller.fleet_metrics import fleet_metrics
 from inference_fleet.controller.health import serving
 from inference_fleet.controller.loop import OWN_KINDS, Loop, LoopSettings
 from inference_fleet.controller.settings import Settings
+from inference_fleet.controller.telemetry import Telemetry
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE: Final = "inference-fleet-system"
@@ -38,12 +39,15 @@ async def run_operator(settings: Settings) -> None:
         os.environ["KUBECONFIG"] = settings.kubeconfig
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        cluster = await connect(kubeconfig=settings.kubeconfig)
+        telemetry = Telemetry()
+        cluster = await connect(kubeconfig=settings.kubeconfig, answered=telemetry.answered)
         stack.push_async_callback(cluster.close)
         signals = _signals(settings)
         stack.push_async_callback(signals.close)
-        loop = Loop(cluster, signals, clock, settings=_loop_settings(settings), jitter=random.random)
-        loop.telemetry.watch_fleet(lambda: fleet_metrics(loop.store, loop.tick, now=clock.now()))
+        loop = Loop(
+            cluster, signals, clock, settings=_loop_settings(settings), jitter=random.random, telemetry=telemetry
+        )
+        telemetry.watch_fleet(lambda: fleet_metrics(loop.store, loop.tick, now=clock.now()))
         port = await stack.enter_async_context(serving(loop, clock, host=settings.host, port=settings.port))
         _log.info("serving /healthz, /readyz and /metrics on port %d", port)
         await _under_kopf(loop, settings)

@@ -65,6 +65,12 @@ class Telemetry:
             buckets=_RECONCILE_SECONDS,
             registry=self.registry,
         )
+        self.calls = Counter(
+            "rest_client_requests_total",
+            "Calls to the API server by HTTP method and the answer's code.",
+            ["code", "method"],
+            registry=self.registry,
+        )
         self.leads = Gauge(
             "leader_election_master_status", "1 while this process holds the Lease.", ["name"], registry=self.registry
         )
@@ -98,6 +104,10 @@ class Telemetry:
     def watch_fleet(self, read: Callable[[], Iterable[Metric]]) -> None:
         """Show what `read` says of every object whenever the page is read: what is gone is not shown any more."""
         self.registry.register(_Family(read))
+
+    def answered(self, method: str, code: str) -> None:
+        """The API server answered a call of ours, or did not."""
+        self.calls.labels(code, method).inc()
 
     def forget(self, key: Key) -> None:
         """An object is gone."""

@@ -136,6 +136,24 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     await adapter.close()
 
 
+async def test_every_call_is_told_with_its_code(server: Server) -> None:
+    told: list[tuple[str, str]] = []
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.handle)
+    configuration = Configuration()
+    async with TestServer(application) as running:
+        configuration.host = str(running.make_url("")).rstrip("/")
+        adapter = KubernetesCluster(ApiClient(configuration), answered=lambda *call: told.append(call))
+        await adapter.get(PODS, name="p", namespace="n")
+        server.says(403, {"reason": "Forbidden", "message": "no"})
+        with pytest.raises(ports.Forbidden):
+            await adapter.merge_patch(PODS, {}, name="p", namespace="n")
+    with pytest.raises(ports.Unavailable):
+        await adapter.get(PODS, name="p", namespace="n")
+    await adapter.close()
+    assert told == [("GET", "200"), ("PATCH", "403"), ("GET", "<error>")]
+
+
 async def test_an_answer_that_is_no_object_is_unavailable(server: Server, cluster: KubernetesCluster) -> None:
     server.says(200, ["not", "an", "object"])
     with pytest.raises(ports.Unavailable):
