@@ -18,10 +18,12 @@ GENERATORS: tuple[str, ...] = (
     "dashboards:generate",
     "crds:generate",
     "rbac:generate",
+    "admission_policies:generate",
     "engine_reference:generate",
     "api_reference:generate",
     "chart:generate",
     "metrics_reference:generate",
+    "memory_page:generate",
 )
 
 

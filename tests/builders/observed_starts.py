@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from builders.intents import make_accelerator, make_intent
+from inference_fleet.api.refusal import Refusal
 from inference_fleet.engine.case import Case
+from inference_fleet.engine.checks import parallelism
 from inference_fleet.engine.engine_plan import MemoryReport
 from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.memory import memory_report
@@ -22,10 +24,22 @@ GIBIBYTE = 2**30
 _FILE = Path(__file__).parent.parent / "data" / "memory-observations.json"
 # PyTorch's total where the log does not have it: of other logs, or the size by name less 3 %.
 _DEVICE_GIB = {"H100 80GB": 79.18, "A100 80GB": 79.15, "RTX 3090 24GB": 23.58, "L40S 48GB": 44.4, "H20": 94.9}
+# The one card's neighbour: not in any log.
+_DEVICE_GIB["RTX 4090 24GB"] = _DEVICE_GIB["RTX 3090 24GB"]
 _UNKNOWN_DEVICE_GIB = 31.0
 # Until 0.16 profiling took so much more (Qwen3-14B: 5.64 GiB in 0.16, 2.23 in 0.17).
 _OLD_PEAK_GIB = 3.4
+_OLD_MINORS = range(8, 17)
+# Those that our activations and graphs were fitted on: nothing newer was logged with its parts.
+_FITTED = ("0.17.0", "0.18.0", "0.19.0")
 _USUAL_PERCENT = 90
+# V0 profiled a step as long as the longest sequence; beyond this length it cut prompts into chunks of so many tokens.
+_V0_LONGEST_STEP_TOKENS = 32_768
+_V0_LEAST_TOKENS = 2048
+_V0_CHUNK_TOKENS = 512
+# What a settings check without a pod can refuse beside memory.
+_RULES = (parallelism.attention_heads, parallelism.key_value_heads, parallelism.vocabulary, parallelism.layers)
+Outcome = Literal["starts", "does not start"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +47,50 @@ class ObservedStart:
     """One logged start: the log's numbers and our report on the same settings."""
 
     log: Mapping[str, Any]
+    case: Case
     report: MemoryReport
+    refused_by_rule: bool
 
     @property
     def name(self) -> str:
         return f"{self.log['id']} {self.log['model']}"
 
     @property
+    def happened(self) -> Outcome:
+        return "starts" if self.log["outcome"] == "ok" else "does not start"
+
+    @property
+    def foretold(self) -> Outcome:
+        """From the settings alone, with what is known of the release's profile. `Tight`, which warns, is a start."""
+        refused = self.refused_by_rule or self.report.verdict == "Refused"
+        return "does not start" if refused or self._old_peak_takes_the_cache() else "starts"
+
+    @property
+    def foretold_on_this_device(self) -> Outcome:
+        """As vLLM itself decides, if the log says how much of the device was free: not less than the share."""
+        free, total = self.log.get("freeMemoryAtStartGib"), self.log.get("gpuTotalMemoryGib")
+        held = free is not None and total is not None and free < total * self.log["gpuMemoryUtilization"]
+        return "does not start" if held else self.foretold
+
+    @property
+    def fitted_release(self) -> bool:
+        return self.log.get("vllmVersion") in _FITTED
+
+    @property
     def old_profile(self) -> bool:
-        """A release whose profiling took more than those we estimate for."""
+        """A release of the V1 engine whose profiling took more than those we estimate for."""
+        if self.log.get("engine") == "V0":
+            return False
         minor = str(self.log.get("vllmVersion", "")).split(".")[1:2]
-        return bool(minor) and int(minor[0]) < 17
+        return int(minor[0]) in _OLD_MINORS if minor else str(self.log.get("month", "")).startswith("2025")
+
+    def _old_peak_takes_the_cache(self) -> bool:
+        """Those releases took the graphs from outside their share, and more for the profiled step."""
+        report = self.report
+        if not self.old_profile or report.kv_cache_bytes is None or report.kv_bytes_per_token is None:
+            return False
+        left = report.kv_cache_bytes + (report.cuda_graph_bytes or 0) - _OLD_PEAK_GIB * GIBIBYTE
+        return left < report.kv_bytes_per_token * self.log.get("maxModelLen", 16)
 
 
 @cache
@@ -59,11 +106,12 @@ def _start(log: Mapping[str, Any]) -> ObservedStart:
     settings: dict[str, Any] = {
         "version": "0.33.0",
         "dtype": log.get("dtype"),
-        "maxModelLen": log.get("maxModelLen", 1),
+        # Without a length in the log: one block.
+        "maxModelLen": log.get("maxModelLen", 16),
         "kvCache": {"kvCacheDtype": log.get("kvCacheDtype"), "gpuMemoryUtilizationPercent": min(99, percent)},
         "batching": {
             "maxNumSeqs": log.get("maxNumSeqs"),
-            "maxNumBatchedTokens": log.get("maxNumBatchedTokens"),
+            "maxNumBatchedTokens": log.get("maxNumBatchedTokens") or _v0_step_tokens(log),
         },
         "parallelism": {
             "tensorParallelSize": log["tensorParallelSize"],
@@ -84,7 +132,15 @@ def _start(log: Mapping[str, Any]) -> ObservedStart:
         facts=facts,
         shape_source="catalogue",
     )
-    return ObservedStart(log=log, report=memory_report(case))
+    by_rule = any(isinstance(finding, Refusal) for rule in _RULES for finding in rule(case))
+    return ObservedStart(log=log, case=case, report=memory_report(case), refused_by_rule=by_rule)
+
+
+def _v0_step_tokens(log: Mapping[str, Any]) -> int | None:
+    length = log.get("maxModelLen")
+    if log.get("engine") != "V0" or length is None:
+        return None
+    return _V0_CHUNK_TOKENS if length > _V0_LONGEST_STEP_TOKENS else max(length, _V0_LEAST_TOKENS)
 
 
 def _as_quantized(log: Mapping[str, Any]) -> tuple[ModelFacts, str | None]:

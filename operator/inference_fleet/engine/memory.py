@@ -8,7 +8,7 @@ from inference_fleet.engine.engine_plan import MemoryReport, MemoryVerdict
 from inference_fleet.engine.memory_overhead import UNCERTAIN_BYTES, MemoryOverhead, memory_overhead
 from inference_fleet.engine.model_catalogue import catalogued
 from inference_fleet.engine.model_facts import ModelFacts, with_shape
-from inference_fleet.engine.weights import Split, loaded_weights_bytes
+from inference_fleet.engine.weights import Split, loaded_weights_bytes, rotary_table_bytes
 
 # The shortest sequence that an engine with a fitted length must hold: one block.
 _LEAST_TOKENS = 16
@@ -20,7 +20,7 @@ def memory_report(case: Case) -> MemoryReport:
     """The verdict with everything it rests on. Unknown where the shape does not say enough, or on a CPU."""
     device = case.accelerator.device_memory_bytes
     budget = device * case.limits.gpu_memory_utilization_percent // 100
-    weights, draft, layout = weights_bytes(case), draft_bytes(case), sequence_layout(case)
+    weights, draft, layout = resident_weights_bytes(case), draft_bytes(case), sequence_layout(case)
     if case.facts is None or weights is None or draft is None or layout is None or case.platform == "CPU":
         return MemoryReport(
             verdict="Refused" if weights is not None and weights > budget else "Unknown",
@@ -83,10 +83,16 @@ def safe_max_model_len(case: Case, report: MemoryReport) -> int:
 
 
 def weights_bytes(case: Case) -> int | None:
-    """The model's weights on the fullest device; None if they are not known."""
+    """What a step reads: the model's weights on the fullest device; None if they are not known."""
     return loaded_weights_bytes(
         case.facts, dtype=case.engine.dtype, online_method=_online_method(case), split=_split(case)
     )
+
+
+def resident_weights_bytes(case: Case) -> int | None:
+    """What stays on the fullest device once the model is loaded: its weights and its rotary tables."""
+    weights = weights_bytes(case)
+    return None if weights is None else weights + rotary_table_bytes(case.facts, dtype=case.engine.dtype)
 
 
 def _online_method(case: Case) -> str | None:

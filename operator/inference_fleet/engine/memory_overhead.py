@@ -2,7 +2,8 @@
 
 No formula of vLLM's gives these: they are fits of start-up logs (tests/data/memory-observations.json), all of vLLM 0.17
 to 0.19 on H100, none newer than 0.25. Versions up to 0.16 took 3 to 4.5 GiB more for activations. Since 0.21 the graphs
-count as part of the engine's share. For 0.32 and 0.33 these are extrapolations: hence `UNCERTAIN_BYTES`.
+count as part of the engine's share. For 0.32 and 0.33 these are extrapolations: hence `UNCERTAIN_BYTES`. Every constant
+is the fit of every second log, judged on the others (tests/unit/engine/test_memory_fit.py, docs/explanation/memory.md).
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ from inference_fleet.engine.model_facts import ModelFacts
 from inference_fleet.engine.weights import activation_type_bytes
 
 _GIBIBYTE = 2**30
-# How far the sum of these may be off, either way: the largest misses are 0.3 GiB of activations and 0.8 of graphs.
+# How far the sum of these may be off, either way: 0.6 GiB at most in both halves of the logs; the rest is for newer
+# releases.
 UNCERTAIN_BYTES = _GIBIBYTE
 
-_ACTIVATION_BASE_BYTES = int(0.16 * _GIBIBYTE)
-# The sampler's profile: logits of every sequence, several copies of them. 14.2 bytes each in the fit.
-_LOGIT_BYTES = 14.2
-_EXPERTS_BYTES = int(0.3 * _GIBIBYTE)
+_ACTIVATION_BASE_BYTES = int(0.23 * _GIBIBYTE)
+# The sampler's profile: logits of every sequence, several copies of them. Bytes each, in the fit.
+_LOGIT_BYTES = 13.9
+_EXPERTS_BYTES = int(0.29 * _GIBIBYTE)
 # Where a shape does not say: a vocabulary of 2024 to 2026, and an MLP of the usual width.
 _USUAL_VOCABULARY = 151_936
 _USUAL_MLP_RATIO = 4
 
-# Graphs: fitted on every second observation (mean error 0.13 GiB), judged on the others (0.17 GiB; 0.8 at most).
-_GRAPH_BASE_BYTES = int(0.40 * _GIBIBYTE)
-_GRAPH_LAYER_BYTES = int(0.014 * _GIBIBYTE)
-_GRAPH_EXPERTS_BYTES = int(0.34 * _GIBIBYTE)
+# Captured graphs: so much, and more for each layer and for experts.
+_GRAPH_BASE_BYTES = int(0.35 * _GIBIBYTE)
+_GRAPH_LAYER_BYTES = int(0.0158 * _GIBIBYTE)
+_GRAPH_EXPERTS_BYTES = int(0.37 * _GIBIBYTE)
 # Sequences from which on vLLM captures its largest graph, of 512 tokens.
 _GRAPH_SEQUENCES = 256
 
-# CUDA context and libraries; with several devices NCCL's buffers as well.
+# CUDA context and libraries; where devices share a layer or experts, NCCL's buffers as well (stages of a pipeline log
+# 0.07 GiB).
 _RUNTIME_BYTES_ALONE = int(0.25 * _GIBIBYTE)
 _RUNTIME_BYTES_TOGETHER = int(2.15 * _GIBIBYTE)
 
@@ -56,7 +59,7 @@ def memory_overhead(case: Case, facts: ModelFacts) -> MemoryOverhead:
     return MemoryOverhead(
         activation_bytes=_activations(case, facts),
         cuda_graph_bytes=0 if case.engine.enforce_eager else _graphs(case, facts),
-        runtime_bytes=_RUNTIME_BYTES_TOGETHER if case.processes > 1 else _RUNTIME_BYTES_ALONE,
+        runtime_bytes=_RUNTIME_BYTES_TOGETHER if case.processes > _stages(case) else _RUNTIME_BYTES_ALONE,
     )
 
 
@@ -76,7 +79,10 @@ def _activations(case: Case, facts: ModelFacts) -> int:
 
 
 def _graphs(case: Case, facts: ModelFacts) -> int:
-    stages = case.model_parallel_size // case.tensor_parallel_size
-    layers = -(-(facts.num_hidden_layers or 0) // stages)
+    layers = -(-(facts.num_hidden_layers or 0) // _stages(case))
     variable = _GRAPH_LAYER_BYTES * layers + (_GRAPH_EXPERTS_BYTES if facts.num_local_experts else 0)
     return _GRAPH_BASE_BYTES + int(variable * min(1.0, case.limits.max_num_seqs / _GRAPH_SEQUENCES))
+
+
+def _stages(case: Case) -> int:
+    return case.model_parallel_size // case.tensor_parallel_size

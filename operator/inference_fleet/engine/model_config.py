@@ -52,6 +52,7 @@ def facts_of_config(config: object) -> ModelFacts | str:
     text: Mapping[str, Any] = {**config, **inner} if isinstance(inner, Mapping) else config
     values = {name: _first(text, keys) for name, keys in _NAMES.items()}
     values |= _attention(text, layers=values["numHiddenLayers"]) | _latent(text) | _shared(text) | _state(text)
+    values |= _rotary(text, positions=values["maxPositionEmbeddings"])
     values |= _quantization(config.get("quantization_config") or text.get("quantization_config"))
     architectures = config.get("architectures")
     if isinstance(architectures, Sequence) and architectures and not isinstance(architectures, str):
@@ -93,6 +94,22 @@ def _latent(text: Mapping[str, Any]) -> dict[str, Any]:
     """Heads of latent attention are as wide as their two parts."""
     rope, other = text.get("qk_rope_head_dim"), text.get("qk_nope_head_dim")
     return {"headDim": rope + other} if isinstance(rope, int) and isinstance(other, int) else {}
+
+
+def _rotary(text: Mapping[str, Any], *, positions: Any) -> dict[str, Any]:
+    """Linear scaling makes the table so many times longer; windowed layers of Gemma have one of their own."""
+    scaling = text.get("rope_scaling") or text.get("rope_parameters")
+    if isinstance(scaling, Mapping) and isinstance(scaling.get("full_attention"), Mapping):
+        local, scaling = "sliding_attention" in scaling, scaling["full_attention"]
+    else:
+        local = text.get("rope_local_base_freq") is not None
+    if not isinstance(scaling, Mapping) or not isinstance(positions, int):
+        return {}
+    factor = scaling.get("factor") if "linear" in (scaling.get("rope_type"), scaling.get("type")) else 1
+    if not isinstance(factor, int | float) or factor < 1:
+        return {}
+    tables = factor + (1 if local else 0)
+    return {"rotaryTablePositions": int(positions * tables)} if tables > 1 else {}
 
 
 def _shared(text: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class ModelFacts(ModelShape):
 
     layer_pattern: one letter a layer: F or * full attention, S or C attention over `sliding_window` tokens, L or M a
     state instead of a cache, E neither. quantized_experts_only: attention and embeddings are stored unquantized.
-    shared_expert_width: of the experts that every token goes through, together.
+    shared_expert_width: of the experts that every token goes through, together. rotary_table_positions: of all tables
+    of sines and cosines that vLLM keeps, where they are more than `max_position_embeddings`.
     """
 
     layer_pattern: Annotated[str, Field(max_length=1000, pattern="^[FSCLME*]+$")] | None = None
@@ -37,6 +38,7 @@ class ModelFacts(ModelShape):
     quantization_group_size: Positive | None = None
     quantized_experts_only: bool | None = None
     active_parameters: Positive | None = None
+    rotary_table_positions: Positive | None = None
 
     @property
     def full_attention_layers(self) -> int | None:

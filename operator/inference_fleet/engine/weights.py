@@ -61,6 +61,18 @@ def loaded_weights_bytes(
     return None if total is None else _fullest(facts, total=total, type_bytes=type_bytes, split=split)
 
 
+def rotary_table_bytes(facts: ModelFacts | None, *, dtype: str | None) -> int:
+    """Sines and cosines of all positions, whole on each device and logged as weights; 0 if unknown.
+
+    Gemma 3 12B: (8 + 1) x 131,072 positions of 256 numbers are 0.56 GiB (vLLM's linear_scaling_rope.py).
+    """
+    if facts is None:
+        return 0
+    positions = facts.rotary_table_positions or facts.max_position_embeddings or 0
+    width = facts.qk_rope_head_dim or facts.key_value_width or 0
+    return positions * width * activation_type_bytes(dtype)
+
+
 def parameters_of(facts: ModelFacts) -> int | None:
     """Their number; else from the size of an unquantized checkpoint's files; else counted from the shape."""
     if facts.parameters is None and facts.weights_bytes and facts.quantization_method is None:

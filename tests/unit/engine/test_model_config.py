@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inference_fleet.engine.model_catalogue import find_model
 from inference_fleet.engine.model_config import facts_of_config
 from inference_fleet.engine.model_facts import ModelFacts
-from inference_fleet.engine.weights import loaded_weights_bytes, parameters_of
+from inference_fleet.engine.weights import loaded_weights_bytes, parameters_of, rotary_table_bytes
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -96,6 +96,29 @@ def test_latent_attention_and_shared_experts_are_read() -> None:
 
     assert (found.kv_lora_rank, found.key_value_width, found.shared_expert_width) == (512, 192, 2048)
     assert found.expert_layers == 29
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"),
+    [
+        ({"rope_scaling": {"rope_type": "linear", "factor": 8.0}, "rope_local_base_freq": 10000}, 9 * 131072),
+        ({"rope_scaling": {"type": "linear", "factor": 4}}, 4 * 131072),
+        (
+            {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8}, "sliding_attention": {}}},
+            9 * 131072,
+        ),
+        # Stretched within max_position_embeddings: no longer table.
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, None),
+        ({"rope_scaling": {"rope_type": "linear", "factor": "8"}}, None),
+        ({}, None),
+    ],
+)
+def test_a_longer_rotary_table_is_read(config: dict[str, Any], positions: int | None) -> None:
+    found = facts(max_position_embeddings=131072, **config)
+
+    assert found.rotary_table_positions == positions
+    width = found.key_value_width or 0
+    assert rotary_table_bytes(found, dtype=None) == (positions or 131072) * width * 2
 
 
 @pytest.mark.parametrize(
