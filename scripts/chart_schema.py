@@ -55,6 +55,7 @@ def schema(descriptions: Mapping[str, str]) -> Schema:
         },
         "settings": _settings(),
         "userRoles": {"view": _SWITCH, "edit": _SWITCH},
+        "admissionPolicies": {"operator": _SWITCH, "tenants": _SWITCH},
         "acceleratorCatalogue": {
             "install": _SWITCH,
             "only": _listed(_TEXT),
