@@ -22,6 +22,7 @@ from inference_fleet.sandbox.daemon import AnswersAt, Daemon
 from inference_fleet.sandbox.node import CONTROL_PLANE_ADDRESS
 
 PROMETHEUS_PORT = 9090
+RULES_FOLDER = "rules"
 # As pods reach it; there are no cluster names in a sandbox.
 PROMETHEUS_INSIDE = f"http://{CONTROL_PLANE_ADDRESS}:{PROMETHEUS_PORT}"
 _OPERATOR_CONTAINER, _OPERATOR_PORT_NAME = "operator", "http"
@@ -35,7 +36,10 @@ _ENGINE_LABELS = {
 
 
 def prometheus_config(*, scrape_interval_seconds: float, authority: Path, client: tuple[Path, Path]) -> dict[str, Any]:
-    """The content of prometheus.yml: engine pods and operator pods, found through the API server."""
+    """The content of prometheus.yml: engine pods and operator pods, found through the API server.
+
+    Rule files are read from RULES_FOLDER beside it, at the start and whenever Prometheus is sent SIGHUP.
+    """
     interval = f"{round(scrape_interval_seconds * 1000)}ms"
     discovery = {
         "role": "pod",
@@ -67,6 +71,7 @@ def prometheus_config(*, scrape_interval_seconds: float, authority: Path, client
     }
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": interval},
+        "rule_files": [f"{RULES_FOLDER}/*.yaml"],
         "scrape_configs": [engines, operators],
     }
 
