@@ -6,10 +6,13 @@ import enum
 import heapq
 import math
 import random
-from collections import deque
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from inference_fleet.simulation import engines as loop
 from inference_fleet.simulation.replica import EngineModel, Replica
 from inference_fleet.simulation.request_log import RequestLog
 
@@ -64,40 +67,57 @@ class Fleet:
         self.scale_events = 0
         self._live: list[list[Replica]] = [[] for _ in variants]
         self._ready: list[Replica] = []
+        self._ready_rows = np.zeros(0, dtype=np.int64)
         self._starting: list[tuple[float, int, Replica]] = []
-        self._events: list[tuple[float, int, Replica]] = []
-        self._unrouted: deque[int] = deque()
-        self._next_arrival = 0
+        self._draining: list[Replica] = []
         self._numbers = 0
+        self._at_random = settings.routing is Routing.RANDOM
         # Drawn for repeatable runs, not for secrets. One stream for each use, so that policies meet the same starts.
         self._start_chance = [random.Random(f"{seed} cold start {v.name}") for v in variants]  # noqa: S311
-        self._route_chance = random.Random(f"{seed} route")  # noqa: S311
+        sequences = max(variant.engine.max_num_seqs for variant in variants)
+        whole, real, next_event, decoding, prefilling = loop.empty_rows(max(4, sum(start)), sequences=sequences)
+        self._free = list(range(len(whole)))
+        self._engines = loop.Engines(
+            arrival=log.arrival,
+            input_tokens=log.input_tokens,
+            output_tokens=log.output_tokens,
+            # One draw for each request, so that policies meet the same.
+            chance=np.random.default_rng(zlib.crc32(f"{seed} route".encode())).random(
+                len(log) if self._at_random else 0
+            ),
+            first_token=log.first_token,
+            finish=log.finish,
+            variant=log.variant,
+            first_order=log.first_order,
+            finish_order=log.finish_order,
+            left=np.zeros(len(log), dtype=np.int32),
+            next_waiting=np.full(len(log), -1, dtype=np.int32),
+            unrouted=np.zeros(len(log), dtype=np.int32),
+            marks=log.marks,
+            whole=whole,
+            real=real,
+            next_event=next_event,
+            decoding=decoding,
+            prefilling=prefilling,
+        )
         for place, count in enumerate(start):
             for _ in range(count):
                 self._ready.append(self._create(place, ready_at=0.0))
+        self._note_ready()
 
     # --- what can be done -----------------------------------------------------------------------------------------
 
     def advance(self, until: float) -> None:
         """Let everything happen that happens up to and at `until`."""
-        arrivals, log = self.log.arrival, self.log
-        while True:
-            arrival = arrivals[self._next_arrival] if self._next_arrival < len(log) else math.inf
-            ready = self._starting[0][0] if self._starting else math.inf
-            event = self._events[0][0] if self._events else math.inf
-            now = min(arrival, ready, event)
-            if now > until:
-                break
-            self.now = now
-            if event <= now:
-                self._run_event()
-            elif ready <= now:
-                self._become_ready(heapq.heappop(self._starting)[2])
-            else:
-                self._route(self._next_arrival)
-                self._next_arrival += 1
+        while self._starting and self._starting[0][0] <= until:
+            ready_at, _, replica = heapq.heappop(self._starting)
+            if replica.ended is None:
+                loop.run(self._engines, self._ready_rows, self._at_random, ready_at, False)
+                self.now = ready_at
+                self._become_ready(replica)
+        loop.run(self._engines, self._ready_rows, self._at_random, until, True)
         self.now = until
-        self._end_overdue_drains()
+        self._end_drains()
 
     def scale(self, variant: int, wanted: int) -> None:
         """Ask for so many replicas: new ones start, surplus ones go (youngest start first, then the least busy)."""
@@ -110,16 +130,15 @@ class Fleet:
         if wanted < len(live):
             starting = [r for r in live if r.ready_at > self.now]
             serving = [r for r in live if r.ready_at <= self.now]
-            order = sorted(starting, key=lambda r: -r.created) + sorted(serving, key=lambda r: r.outstanding)
+            order = sorted(starting, key=lambda r: -r.created) + sorted(serving, key=self.outstanding)
             for replica in order[: len(live) - wanted]:
                 self._remove(replica)
 
     def crash(self, replica: Replica) -> None:
         """A replica dies: what it held fails, and its ReplicaSet starts another."""
-        for request in replica.abandon():
-            self.log.failures.append(request)
+        self._abandon(replica)
         self._forget(replica)
-        self._end(replica)
+        self._end(replica, at=self.now)
         self._start(replica.variant)
 
     # --- what can be seen -----------------------------------------------------------------------------------------
@@ -134,22 +153,31 @@ class Fleet:
 
     def draining(self, variant: int) -> int:
         """Replicas that only finish their work."""
-        return sum(
-            1 for r in self.replicas if r.variant == variant and r.draining_since is not None and r.ended is None
-        )
+        return sum(1 for replica in self._draining if replica.variant == variant)
+
+    def outstanding(self, replica: Replica) -> int:
+        """Requests that a replica has and has not answered."""
+        return int(replica.whole[loop.OUTSTANDING])
+
+    def shown(self, replicas: Sequence[Replica]) -> list[list[float]]:
+        """What each replica's metrics page shows now; columns as in `engines.show`."""
+        rows = np.array([replica.row for replica in replicas], dtype=np.int64)
+        shown: list[list[float]] = loop.show(self._engines, rows, self.now).tolist()
+        return shown
 
     @property
     def all_arrived(self) -> bool:
         """Whether every request of the log has arrived."""
-        return self._next_arrival >= len(self.log)
+        return bool(self.log.marks[loop.NEXT_ARRIVAL] >= len(self.log))
 
     @property
     def idle(self) -> bool:
         """Whether no request is left to arrive or to finish."""
+        marks = self.log.marks
         return (
             self.all_arrived
-            and not self._unrouted
-            and all(r.outstanding == 0 or r.ended is not None for r in self.replicas)
+            and bool(marks[loop.UNROUTED_BEGIN] == marks[loop.UNROUTED_END])
+            and not self._engines.whole[:, loop.OUTSTANDING].any()
         )
 
     def replica_seconds(self, variant: int, *, start: float, end: float) -> float:
@@ -162,46 +190,50 @@ class Fleet:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _run_event(self) -> None:
-        time, _, replica = heapq.heappop(self._events)
-        if replica.next_event != time:
-            return  # the jump was cut: its new end has an entry of its own
-        replica.advance()
-        if replica.next_event != math.inf:
-            self._schedule(replica)
-        elif replica.draining_since is not None:
-            self._end(replica)
-
-    def _schedule(self, replica: Replica) -> None:
-        self._numbers += 1
-        heapq.heappush(self._events, (replica.next_event, self._numbers, replica))
-
-    def _route(self, request: int) -> None:
-        if not self._ready:
-            self._unrouted.append(request)
-            return
-        if self.settings.routing is Routing.RANDOM:
-            replica = self._route_chance.choice(self._ready)
-        else:
-            replica = _least_busy(self._ready)
-        before = replica.next_event
-        replica.submit(request, now=self.now)
-        if replica.next_event != before:
-            self._schedule(replica)
-
     def _create(self, variant: int, *, ready_at: float) -> Replica:
         model = self.variants[variant]
+        if not self._free:
+            self._grow()
+        row = self._free.pop(0)
+        engine, step = model.engine, model.engine.step_time
+        whole, real = self._engines.whole[row], self._engines.real[row]
+        whole[[loop.MAX_SEQS, loop.MAX_TOKENS, loop.CACHE_TOKENS, loop.VARIANT]] = (
+            engine.max_num_seqs,
+            engine.max_num_batched_tokens,
+            engine.kv_cache_tokens,
+            variant,
+        )
+        real[[loop.BASE, loop.PER_PREFILL, loop.PER_DECODING]] = (
+            step.base_seconds,
+            step.per_prefill_token_seconds,
+            step.per_decoding_sequence_seconds,
+        )
         replica = Replica(
             name=f"{model.name}-{len(self.replicas)}",
             variant=variant,
-            engine=model.engine,
-            log=self.log,
+            engine=engine,
             created=self.now,
             ready_at=ready_at,
+            row=row,
+            whole=whole,
         )
         self.replicas.append(replica)
         self._live[variant].append(replica)
         return replica
+
+    def _grow(self) -> None:
+        """Twice as many rows."""
+        old = self._engines
+        count = len(old.whole)
+        fresh = loop.empty_rows(count, sequences=old.decoding.shape[1])
+        names = ("whole", "real", "next_event", "decoding", "prefilling")
+        self._engines = old._replace(
+            **{name: np.concatenate((getattr(old, name), rows)) for name, rows in zip(names, fresh, strict=True)}
+        )
+        self._free = list(range(count, 2 * count))
+        for replica in self.replicas:
+            if replica.ended is None:
+                replica.whole = self._engines.whole[replica.row]
 
     def _start(self, variant: int) -> None:
         model = self.variants[variant]
@@ -214,46 +246,59 @@ class Fleet:
         heapq.heappush(self._starting, (seen, self._numbers, replica))
 
     def _become_ready(self, replica: Replica) -> None:
-        if replica.ended is not None:
-            return
         self._ready.append(replica)
+        self._note_ready()
         self.cold_starts[replica.variant].append(self.now - replica.created)
-        for _ in range(len(self._unrouted)):
-            self._route(self._unrouted.popleft())
+        loop.route_unrouted(self._engines, self._ready_rows, self._at_random, self.now)
+
+    def _note_ready(self) -> None:
+        self._ready_rows = np.array([replica.row for replica in self._ready], dtype=np.int64)
 
     def _remove(self, replica: Replica) -> None:
         self._forget(replica)
-        if replica.outstanding == 0:
-            self._end(replica)
+        if self.outstanding(replica) == 0:
+            self._end(replica, at=self.now)
         else:
             replica.draining_since = self.now
+            replica.whole[loop.DRAINING] = 1
+            self._draining.append(replica)
 
     def _forget(self, replica: Replica) -> None:
         self._live[replica.variant].remove(replica)
         if replica in self._ready:
             self._ready.remove(replica)
+            self._note_ready()
 
-    def _end(self, replica: Replica) -> None:
-        replica.ended = self.now
+    def _abandon(self, replica: Replica) -> None:
+        """Its requests fail."""
+        state, row, whole = self._engines, replica.row, replica.whole
+        self.log.failures += state.decoding[row, : whole[loop.DECODING], 1].tolist()
+        self.log.failures += state.prefilling[row, : whole[loop.PREFILLING], 0].tolist()
+        request = int(whole[loop.FIRST_WAITING])
+        for _ in range(whole[loop.WAITING]):
+            self.log.failures.append(request)
+            request = int(state.next_waiting[request])
 
-    def _end_overdue_drains(self) -> None:
-        for replica in self._overdue():
-            self.log.failures.extend(replica.abandon())
-            self._end(replica)
-
-    def _overdue(self) -> Iterator[Replica]:
-        oldest = self.now - self.settings.drain_seconds
-        return (
-            r for r in self.replicas if r.draining_since is not None and r.ended is None and r.draining_since <= oldest
-        )
-
-
-def _least_busy(ready: Sequence[Replica]) -> Replica:
-    """Fewest outstanding requests; among equals the one that has been given least so far."""
-    best = ready[0]
-    for replica in ready:
-        if replica.outstanding < best.outstanding or (
-            replica.outstanding == best.outstanding and replica.submitted < best.submitted
+    def _end(self, replica: Replica, *, at: float) -> None:
+        """Give its row back."""
+        replica.ended = at
+        replica.whole = replica.whole.copy()
+        row, state = replica.row, self._engines
+        for array, fresh in zip(
+            (state.whole, state.real, state.next_event), loop.empty_rows(1, sequences=1)[:3], strict=True
         ):
-            best = replica
-    return best
+            array[row] = fresh[0]
+        self._free.append(row)
+
+    def _end_drains(self) -> None:
+        """Those that are done, when they were done; those that take too long, now, and what they hold fails."""
+        for replica in list(self._draining):
+            if replica.whole[loop.OUTSTANDING] == 0:
+                self._draining.remove(replica)
+                self._end(replica, at=float(self._engines.real[replica.row, loop.ENDED]))
+            elif (
+                replica.draining_since is not None and replica.draining_since <= self.now - self.settings.drain_seconds
+            ):
+                self._draining.remove(replica)
+                self._abandon(replica)
+                self._end(replica, at=self.now)

@@ -8,10 +8,12 @@ step time are never shown.
 from __future__ import annotations
 
 import random
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from inference_fleet.engine.metrics import thresholds_seconds
 from inference_fleet.scaling.types import (
@@ -78,8 +80,8 @@ class Observer:
         self._first_edges = thresholds_seconds(METRIC_FIRST)
         self._pace_edges = thresholds_seconds(METRIC_PACE)
         variants = range(len(fleet.variants))
-        self._first = [[0] * (len(self._first_edges) + 1) for _ in variants]
-        self._pace = [[0] * (len(self._pace_edges) + 1) for _ in variants]
+        self._first = [np.zeros(len(self._first_edges) + 1, dtype=np.int64) for _ in variants]
+        self._pace = [np.zeros(len(self._pace_edges) + 1, dtype=np.int64) for _ in variants]
         self._seen_first = self._seen_finishes = 0
 
     def draw_age(self) -> float:
@@ -92,12 +94,9 @@ class Observer:
         fleet = self._fleet
         return Scrape(
             time=fleet.now,
-            pods=tuple(
-                tuple(_sample(replica, now=fleet.now) for replica in fleet.ready(place))
-                for place in range(len(fleet.variants))
-            ),
-            first_token=tuple(Histogram(self._first_edges, tuple(counts)) for counts in self._first),
-            inter_token=tuple(Histogram(self._pace_edges, tuple(counts)) for counts in self._pace),
+            pods=tuple(_samples(fleet, fleet.ready(place)) for place in range(len(fleet.variants))),
+            first_token=tuple(Histogram(self._first_edges, tuple(counts.tolist())) for counts in self._first),
+            inter_token=tuple(Histogram(self._pace_edges, tuple(counts.tolist())) for counts in self._pace),
         )
 
     def show(self, scrape: Scrape) -> Sight:
@@ -140,14 +139,12 @@ class Observer:
 
     def _count_latencies(self) -> None:
         log = self._fleet.log
-        for request in log.first_tokens[self._seen_first :]:
-            bucket = bisect_left(self._first_edges, log.time_to_first_token(request))
-            self._first[log.variant[request]][bucket] += 1
-        self._seen_first = len(log.first_tokens)
-        for request in log.finishes[self._seen_finishes :]:
-            bucket = bisect_left(self._pace_edges, log.inter_token_latency(request))
-            self._pace[log.variant[request]][bucket] += 1
-        self._seen_finishes = len(log.finishes)
+        answered = log.first_tokens[self._seen_first :]
+        _count(self._first, self._first_edges, log.time_to_first_token(answered), log.variant[answered])
+        self._seen_first += len(answered)
+        finished = log.finishes[self._seen_finishes :]
+        _count(self._pace, self._pace_edges, log.inter_token_latency(finished), log.variant[finished])
+        self._seen_finishes += len(finished)
 
 
 def judged_edge(objective: ObjectiveLimit) -> float:
@@ -157,22 +154,31 @@ def judged_edge(objective: ObjectiveLimit) -> float:
     return max((edge for edge in edges if edge <= objective.threshold_seconds), default=edges[0])
 
 
-def _sample(replica: Replica, *, now: float) -> PodSample:
-    counters = replica.shown_counters(now=now)
-    capacity = replica.engine.kv_cache_tokens
-    return PodSample(
-        pod=replica.name,
-        sample_time=now,
-        running=float(replica.running),
-        waiting=float(len(replica.waiting)),
-        kv_cache_usage=min(1.0, replica.kv_tokens / capacity),
-        kv_cache_tokens=float(capacity),
-        prompt_tokens=float(counters.prompt_tokens),
-        cached_prompt_tokens=0.0,
-        generation_tokens=float(counters.generation_tokens),
-        finished_requests=float(counters.finished_requests),
-        rejected_requests=0.0,
-        steps=float(counters.steps),
-        inter_token_sum_seconds=counters.inter_token_sum_seconds,
-        inter_token_count=float(counters.inter_token_count),
+def _count(totals: Sequence[Any], edges: tuple[float, ...], latencies: Any, variants: Any) -> None:
+    buckets = np.searchsorted(edges, latencies)
+    for place, counts in enumerate(totals):
+        counts += np.bincount(buckets[variants == place], minlength=len(counts))
+
+
+def _samples(fleet: Fleet, replicas: Sequence[Replica]) -> tuple[PodSample, ...]:
+    return tuple(
+        PodSample(
+            pod=replica.name,
+            sample_time=fleet.now,
+            running=running,
+            waiting=waiting,
+            kv_cache_usage=min(1.0, held / replica.engine.kv_cache_tokens),
+            kv_cache_tokens=float(replica.engine.kv_cache_tokens),
+            prompt_tokens=prompt,
+            cached_prompt_tokens=0.0,
+            generation_tokens=generated,
+            finished_requests=finished,
+            rejected_requests=0.0,
+            steps=steps,
+            inter_token_sum_seconds=seconds,
+            inter_token_count=gaps,
+        )
+        for replica, (running, waiting, held, prompt, generated, finished, steps, seconds, gaps) in zip(
+            replicas, fleet.shown(replicas), strict=True
+        )
     )

@@ -151,10 +151,9 @@ def _misses(scenario: Scenario, progress: Callable[[float], None] | None) -> tup
 
 
 def _misses_by_slot(run: Run, *, slots: int) -> Any:
-    row = np.zeros(slots)
-    for seconds, kept in zip(run.log.arrival, met(run.log, run.scenario), strict=True):
-        row[min(slots - 1, int(seconds // SLOT_SECONDS))] += not kept
-    return row
+    missed = ~met(run.log, run.scenario)
+    minutes = np.minimum(slots - 1, (run.log.arrival // SLOT_SECONDS).astype(np.int64))
+    return np.bincount(minutes[missed], minlength=slots).astype(float)
 
 
 def _plan(scenario: Scenario, sizes: list[int], misses: Any, *, budget: float) -> tuple[int, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from inference_fleet.simulation.fleet import Fleet
 from inference_fleet.simulation.request_log import RequestLog
@@ -48,37 +49,34 @@ class Outcome:
     direction_changes: int
 
 
-def met(log: RequestLog, scenario: Scenario) -> list[bool]:
+def met(log: RequestLog, scenario: Scenario) -> Any:
     """Per request: whether it finished and kept both promises. A token too late anywhere is a miss."""
-    first, pace = scenario.threshold_first, scenario.threshold_pace
-    return [
-        not math.isnan(log.finish[request])
-        and log.time_to_first_token(request) <= first
-        and log.inter_token_latency(request) <= pace
-        for request in range(len(log))
-    ]
+    every = slice(None)
+    return (
+        ~np.isnan(log.finish)
+        & (log.time_to_first_token(every) <= scenario.threshold_first)
+        & (log.inter_token_latency(every) <= scenario.threshold_pace)
+    )
 
 
 def measure(fleet: Fleet, scenario: Scenario, *, wanted: Sequence[tuple[float, int]], horizon: float) -> Outcome:
     """Judge a finished run. wanted: (time, replicas asked for) at every tick. horizon: until when cost counts."""
     log, start = fleet.log, scenario.warm_up
     good = met(log, scenario)
-    first = bisect_left(log.arrival, start)
-    counted = range(first, len(log))
-    completed = [request for request in counted if not math.isnan(log.finish[request])]
+    first = int(np.searchsorted(log.arrival, start))
+    counted = len(log) - first
+    completed = first + np.flatnonzero(~np.isnan(log.finish[first:]))
     seconds = [fleet.replica_seconds(place, start=start, end=horizon) for place in range(len(fleet.variants))]
     hours = sum(seconds) / SECONDS_PER_HOUR
     counts = [count for time, count in wanted if time >= start]
     return Outcome(
-        sent=len(counted),
+        sent=counted,
         completed=len(completed),
-        failed=len(counted) - len(completed),
-        attainment_percent=100 * sum(good[first:]) / len(counted) if counted else math.nan,
+        failed=counted - len(completed),
+        attainment_percent=100 * int(good[first:].sum()) / counted if counted else math.nan,
         worst_ten_minutes_percent=worst_window(log.arrival[first:], good[first:]),
-        first_token=_percentiles([log.time_to_first_token(request) for request in completed]),
-        inter_token=_percentiles(
-            [log.inter_token_latency(request) for request in completed if log.output_tokens[request] > 1]
-        ),
+        first_token=_percentiles(log.time_to_first_token(completed)),
+        inter_token=_percentiles(log.inter_token_latency(completed[log.output_tokens[completed] > 1])),
         replica_hours=hours,
         cost=sum(
             used / SECONDS_PER_HOUR * variant.cost_per_hour
@@ -91,22 +89,17 @@ def measure(fleet: Fleet, scenario: Scenario, *, wanted: Sequence[tuple[float, i
     )
 
 
-def worst_window(arrivals: Sequence[float], good: Sequence[bool]) -> float:
+def worst_window(arrivals: Any, good: Any) -> float:
     """Least share (percent) of promises kept in any ten minutes with enough requests; NaN without one."""
-    if not arrivals:
+    if not len(arrivals):
         return math.nan
-    kept = [0]
-    for one in good:
-        kept.append(kept[-1] + one)
-    worst = math.nan
-    begin = arrivals[0]
-    while begin <= arrivals[-1]:
-        low, high = bisect_left(arrivals, begin), bisect_left(arrivals, begin + WINDOW_SECONDS)
-        if high - low >= FEWEST_IN_WINDOW:
-            share = 100 * (kept[high] - kept[low]) / (high - low)
-            worst = share if math.isnan(worst) else min(worst, share)
-        begin += WINDOW_STEP_SECONDS
-    return worst
+    kept = np.concatenate(([0], np.cumsum(good)))
+    begins = np.arange(arrivals[0], arrivals[-1] + 1e-9, WINDOW_STEP_SECONDS)
+    low, high = np.searchsorted(arrivals, begins), np.searchsorted(arrivals, begins + WINDOW_SECONDS)
+    enough = high - low >= FEWEST_IN_WINDOW
+    if not enough.any():
+        return math.nan
+    return float((100 * (kept[high] - kept[low])[enough] / (high - low)[enough]).min())
 
 
 def direction_changes(counts: Sequence[int]) -> int:
@@ -115,12 +108,12 @@ def direction_changes(counts: Sequence[int]) -> int:
     return sum(1 for a, b in itertools.pairwise(moves) if (a > 0) != (b > 0))
 
 
-def _percentiles(values: list[float]) -> Percentiles:
-    values.sort()
+def _percentiles(values: Any) -> Percentiles:
+    values = np.sort(values)
     return Percentiles(*(_nearest_rank(values, share) for share in (0.50, 0.95, 0.99)))
 
 
-def _nearest_rank(ordered: Sequence[float], share: float) -> float:
-    if not ordered:
+def _nearest_rank(ordered: Any, share: float) -> float:
+    if not len(ordered):
         return math.nan
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+    return float(ordered[max(0, math.ceil(share * len(ordered)) - 1)])

@@ -111,10 +111,11 @@ def simulate_policy(
 def _moment(fleet: Fleet) -> Moment:
     places = range(len(fleet.variants))
     ready = [replica for place in places for replica in fleet.ready(place)]
+    shown = fleet.shown(ready)
     return Moment(
         time=fleet.now,
         desired=sum(fleet.desired(place) for place in places),
         ready=len(ready),
-        running=sum(replica.running for replica in ready),
-        waiting=sum(len(replica.waiting) for replica in ready),
+        running=int(sum(row[0] for row in shown)),
+        waiting=int(sum(row[1] for row in shown)),
     )

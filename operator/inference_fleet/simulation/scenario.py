@@ -11,7 +11,7 @@ from inference_fleet.scaling.types import Limits, Mode, ObjectiveLimit, VariantL
 from inference_fleet.simulation.fleet import FleetSettings, VariantModel
 from inference_fleet.simulation.observe import METRIC_FIRST, METRIC_PACE
 from inference_fleet.simulation.replica import EngineModel
-from inference_fleet.simulation.request_log import Arrival
+from inference_fleet.simulation.request_log import Arrivals
 
 # Llama-3.1-8B on one A100-80: coefficients of the public defaults of inference-sim (BLIS).
 LLAMA_8B_A100: Final = EngineModel(
@@ -38,13 +38,13 @@ LLAMA_8B_L4: Final = EngineModel(
 WARM_UP_SECONDS: Final = 600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Workload:
     """The requests of a trace under a name, and the digest of the file or generator they come from."""
 
     name: str
     sha256: str
-    arrivals: tuple[Arrival, ...]
+    arrivals: Arrivals
 
     @property
     def span_seconds(self) -> float:

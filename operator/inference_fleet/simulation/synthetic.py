@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from inference_fleet.simulation.request_log import Arrival
+import numpy as np
+
+from inference_fleet.simulation.request_log import Arrivals
 from inference_fleet.simulation.scenario import Workload
 
 HOUR: Final = 3600.0
@@ -44,28 +47,19 @@ class Shape:
 
 def generate(shape: Shape, *, seed: int) -> Workload:
     """The trace of a shape and a seed."""
-    chance = random.Random(f"{shape.name} {seed}")  # noqa: S311 - repeatable, not secret
-    rates = _rates(shape, chance)
-    arrivals: list[Arrival] = []
-    for slot, rate in enumerate(rates):
-        begin = slot * SLOT_SECONDS
-        seconds = begin + chance.expovariate(rate)
-        while seconds < begin + SLOT_SECONDS:
-            arrivals.append(
-                Arrival(
-                    round(seconds, 3),
-                    _tokens(chance, *shape.prompt_tokens, most=100_000),
-                    _tokens(chance, *shape.output_tokens, most=8_192),
-                )
-            )
-            seconds += chance.expovariate(rate)
+    seconds = _times(_rates(shape, random.Random(f"{shape.name} {seed}")), chance := _chance(shape, seed))  # noqa: S311
+    arrivals = Arrivals.sorted(
+        np.round(seconds, 3),
+        _tokens(chance, len(seconds), *shape.prompt_tokens, most=100_000),
+        _tokens(chance, len(seconds), *shape.output_tokens, most=8_192),
+    )
     digest = hashlib.sha256(f"{shape.name} {seed}".encode())
-    for arrival in arrivals:
-        digest.update(f"{arrival.arrival_seconds},{arrival.input_tokens},{arrival.output_tokens};".encode())
-    return Workload(f"{shape.name}-{seed}", digest.hexdigest(), tuple(arrivals))
+    for column in (arrivals.seconds, arrivals.input_tokens, arrivals.output_tokens):
+        digest.update(column.tobytes())
+    return Workload(f"{shape.name}-{seed}", digest.hexdigest(), arrivals)
 
 
-def trace_class(arrivals: Sequence[Arrival]) -> str:
+def trace_class(arrivals: Arrivals) -> str:
     """smooth, bursty or flash, from the tokens that arrive in each minute.
 
     Let g be the 99 % quantile over minutes of (tokens in a minute) / (mean of the ten minutes before it). flash: the
@@ -74,9 +68,8 @@ def trace_class(arrivals: Sequence[Arrival]) -> str:
     """
     if not arrivals:
         return "smooth"
-    minutes = [0.0] * (int(arrivals[-1].arrival_seconds // 60) + 1)
-    for arrival in arrivals:
-        minutes[int(arrival.arrival_seconds // 60)] += arrival.input_tokens + arrival.output_tokens
+    tokens = arrivals.input_tokens + arrivals.output_tokens
+    minutes = np.bincount((arrivals.seconds // 60).astype(np.int64), weights=tokens).tolist()
     floor = 0.1 * sum(minutes) / len(minutes)
     growths = sorted(
         minutes[place] / max(floor, sum(minutes[place - 10 : place]) / 10)
@@ -109,11 +102,28 @@ def _rates(shape: Shape, chance: random.Random) -> list[float]:
     return rates
 
 
-def _tokens(chance: random.Random, median: float, spread: float, *, most: int) -> int:
-    return max(1, min(most, round(chance.lognormvariate(math.log(median), spread))))
+def _chance(shape: Shape, seed: int) -> np.random.Generator:
+    """Repeatable, not secret. Only its uniform numbers are used: numpy keeps those the same from version to version."""
+    return np.random.Generator(np.random.PCG64(zlib.crc32(f"{shape.name} {seed}".encode())))
 
 
-def _day(low: float, high: float) -> Callable[[float], float]:
+def _times(rates: Sequence[float], chance: np.random.Generator) -> Any:
+    """Arrivals of a Poisson process whose rate is constant within a slot: those of rate one on a clock that the rates
+    drive."""
+    passed = np.concatenate(([0.0], np.cumsum(rates) * SLOT_SECONDS))
+    total = passed[-1]
+    gaps = -np.log1p(-chance.random(math.ceil(total + 8 * math.sqrt(total) + 50)))
+    moments = np.cumsum(gaps)
+    return np.interp(moments[moments < total], passed, np.arange(len(passed)) * SLOT_SECONDS)
+
+
+def _tokens(chance: np.random.Generator, count: int, median: float, spread: float, *, most: int) -> Any:
+    """Log-normal lengths (Box and Muller's normal numbers)."""
+    normal = np.sqrt(-2 * np.log1p(-chance.random(count))) * np.cos(2 * math.pi * chance.random(count))
+    return np.clip(np.rint(median * np.exp(spread * normal)), 1, most)
+
+
+def day_cycle(low: float, high: float) -> Callable[[float], float]:
     """A day's cycle: least at four in the morning, most at four in the afternoon."""
     return lambda now: low + (high - low) * 0.5 * (1 - math.cos(2 * math.pi * (now - 4 * HOUR) / DAY))
 
@@ -153,12 +163,12 @@ SUITE: Final[tuple[Shape, ...]] = (
     Shape(name="flash-crowd", span_seconds=2 * HOUR, rate=_flash(2.0, 10.0, 2400.0, 300.0), noise=0.1),
 )
 # Three days with a strong cycle, then weekdays and a weekend; long, for runs that have the time.
-DAYS: Final = Shape(name="chat-days", span_seconds=3 * DAY, rate=_day(1.0, 9.0), noise=0.2, bursts_per_hour=0.3)
+DAYS: Final = Shape(name="chat-days", span_seconds=3 * DAY, rate=day_cycle(1.0, 9.0), noise=0.2, bursts_per_hour=0.3)
 
 
 def weeks_rate(now: float) -> float:
     """Three weeks' rate: a day's cycle, and weekends at 0.55 of it."""
-    return _day(1.0, 9.0)(now) * (0.55 if int(now // DAY) % 7 >= 5 else 1.0)
+    return day_cycle(1.0, 9.0)(now) * (0.55 if int(now // DAY) % 7 >= 5 else 1.0)
 
 
 WEEKS: Final = Shape(name="chat-weeks", span_seconds=21 * DAY, rate=weeks_rate, noise=0.2, bursts_per_hour=0.2)

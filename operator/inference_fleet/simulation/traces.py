@@ -14,14 +14,16 @@ import hashlib
 import io
 import json
 import math
-import random
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
-from inference_fleet.simulation.request_log import Arrival
+import numpy as np
+
+from inference_fleet.simulation.request_log import Arrival, Arrivals
 from inference_fleet.simulation.scenario import Workload
 
 # Longer than any model's context.
@@ -76,7 +78,7 @@ def read_workload(path: Path) -> Workload | TraceRefusal:
     if not arrivals:
         return TraceRefusal(str(path), 0, "holds no request")
     name = path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".jsonl")
-    return Workload(name, hashlib.sha256(data).hexdigest(), tuple(arrivals))
+    return Workload(name, hashlib.sha256(data).hexdigest(), Arrivals.of(arrivals))
 
 
 def scaled(workload: Workload, factor: float, *, seed: int) -> Workload:
@@ -86,33 +88,30 @@ def scaled(workload: Workload, factor: float, *, seed: int) -> Workload:
     """
     if factor == 1.0:
         return workload
-    chance = random.Random(f"{seed} superposition {workload.name}")  # noqa: S311 - repeatable, not secret
+    chance = np.random.default_rng(zlib.crc32(f"{seed} superposition {workload.name}".encode()))
     span = workload.span_seconds
-    taken: list[Arrival] = []
+    copies: list[Arrivals] = []
     for copy in range(math.ceil(factor)):
         share = min(1.0, factor - copy)
-        shift = chance.uniform(-SHIFT_SECONDS, SHIFT_SECONDS) if copy else 0.0
-        for arrival in workload.arrivals:
-            if share < 1.0 and chance.random() >= share:
-                continue
-            seconds = (arrival.arrival_seconds + shift) % span if shift and span else arrival.arrival_seconds
-            taken.append(Arrival(seconds, arrival.input_tokens, arrival.output_tokens))
-    taken.sort(key=lambda arrival: arrival.arrival_seconds)
-    return Workload(workload.name, workload.sha256, tuple(taken))
+        shift = (2 * chance.random() - 1) * SHIFT_SECONDS if copy else 0.0
+        kept = workload.arrivals.taken(chance.random(len(workload.arrivals)) < share)
+        seconds = (kept.seconds + shift) % span if shift and span else kept.seconds
+        copies.append(Arrivals(seconds, kept.input_tokens, kept.output_tokens))
+    return Workload(workload.name, workload.sha256, joined(copies))
 
 
 def window(workload: Workload, *, start_seconds: float, duration_seconds: float) -> Workload:
     """The part that arrives in [start, start + duration), with the start as its zero."""
-    end = start_seconds + duration_seconds
-    return Workload(
-        workload.name,
-        workload.sha256,
-        tuple(
-            Arrival(a.arrival_seconds - start_seconds, a.input_tokens, a.output_tokens)
-            for a in workload.arrivals
-            if start_seconds <= a.arrival_seconds < end
-        ),
-    )
+    seconds = workload.arrivals.seconds
+    part = workload.arrivals.taken((seconds >= start_seconds) & (seconds < start_seconds + duration_seconds))
+    shifted = Arrivals(part.seconds - start_seconds, part.input_tokens, part.output_tokens)
+    return Workload(workload.name, workload.sha256, shifted)
+
+
+def joined(parts: Sequence[Arrivals]) -> Arrivals:
+    """All of them on one clock."""
+    columns = ([getattr(part, name) for part in parts] for name in ("seconds", "input_tokens", "output_tokens"))
+    return Arrivals.sorted(*(np.concatenate(column) for column in columns))
 
 
 def _checked(seconds: float, prompt: int, output: int, *, before: Arrival | None) -> Arrival:

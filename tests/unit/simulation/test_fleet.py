@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_fleet.engine.step_time import StepTimeModel
+from inference_fleet.simulation.engines import GENERATION_TOKENS, HELD_TOKENS, PREEMPTIONS
 from inference_fleet.simulation.fleet import Fleet, FleetSettings, Routing, VariantModel
 from inference_fleet.simulation.replica import EngineModel
 from inference_fleet.simulation.request_log import Arrival, RequestLog
@@ -67,16 +68,16 @@ def test_a_full_batch_makes_the_next_request_wait() -> None:
 def test_a_full_cache_preempts_the_newest_and_both_finish() -> None:
     fleet = fleet_of([(0.0, 50, 40), (0.0, 50, 40)], engine=EngineModel(step_time=STEP, kv_cache_tokens=120))
     fleet.advance(10.0)
-    assert fleet.replicas[0].preemptions >= 1
+    assert fleet.replicas[0].whole[PREEMPTIONS] >= 1
     assert fleet.log.finish[0] < fleet.log.finish[1]
-    assert fleet.replicas[0].kv_tokens == 0
+    assert fleet.replicas[0].whole[HELD_TOKENS] == 0
 
 
 def test_counters_move_within_a_jump() -> None:
     fleet = fleet_of([(0.0, 100, 1001)])
     fleet.advance(0.110 + 0.011 * 100 + 0.001)
-    shown = fleet.replicas[0].shown_counters(now=fleet.now)
-    assert (shown.generation_tokens, shown.steps, shown.finished_requests) == (101, 101, 0)
+    _, _, _, _, generated, finished, steps, _, _ = fleet.shown(fleet.replicas)[0]
+    assert (generated, steps, finished) == (101, 101, 0)
 
 
 def test_requests_wait_for_the_first_ready_replica() -> None:
@@ -111,7 +112,7 @@ def test_scaling_down_takes_the_youngest_start_first_then_the_least_busy() -> No
     fleet.advance(0.5)
     fleet.scale(0, 3)
     fleet.scale(0, 1)
-    assert [replica.outstanding for replica in fleet.ready(0)] == [1]
+    assert [fleet.outstanding(replica) for replica in fleet.ready(0)] == [1]
     assert fleet.desired(0) == 1
 
 
@@ -155,11 +156,9 @@ def test_every_request_finishes_or_is_counted_failed(
     assert sum(finished) + len(log.failures) == len(log)
     assert len(log.finishes) == sum(finished)
     assert sorted({*log.finishes, *log.failures}) == list(range(len(log)))
-    served = [replica for replica in fleet.replicas if not log.failures]
-    assert all(replica.kv_tokens == 0 for replica in served)
     if not log.failures:
-        tokens = sum(r.counters.generation_tokens for r in fleet.replicas)
-        assert tokens == sum(log.output_tokens)
+        assert all(replica.whole[HELD_TOKENS] == 0 for replica in fleet.replicas)
+        assert sum(replica.whole[GENERATION_TOKENS] for replica in fleet.replicas) == sum(log.output_tokens)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
