@@ -28,7 +28,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
-    """Links to files outside of docs/ become links to the repository; those that lead nowhere stay and are warned of."""
+    """Links out of docs/ become links to the repository; those that lead nowhere stay and are warned of."""
     here = join("docs", dirname(page.file.src_uri))
 
     def outward(match: re.Match[str]) -> str:
