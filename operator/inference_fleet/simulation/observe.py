@@ -52,6 +52,24 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterTotals:
+    """What a gateway in front of the engines counts, for rules that read it. Prompt tokens of requests that came and
+    of those that were answered a first token (or failed); requests that finished, and the tokens they were written.
+    """
+
+    arrived: int
+    arrived_tokens: int
+    answered_tokens: int
+    finished: int
+    written_tokens: int
+
+    @property
+    def backlog_tokens(self) -> int:
+        """Prompt tokens on their way to a first token."""
+        return max(0, self.arrived_tokens - self.answered_tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class Scrape:
     """Everything scraped at one moment. pods: per variant; histograms: (metric, variant's place) -> totals."""
 
@@ -59,6 +77,7 @@ class Scrape:
     pods: tuple[tuple[PodSample, ...], ...]
     first_token: tuple[Histogram, ...]
     inter_token: tuple[Histogram, ...]
+    router: RouterTotals = RouterTotals(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +101,8 @@ class Observer:
         variants = range(len(fleet.variants))
         self._first = [np.zeros(len(self._first_edges) + 1, dtype=np.int64) for _ in variants]
         self._pace = [np.zeros(len(self._pace_edges) + 1, dtype=np.int64) for _ in variants]
-        self._seen_first = self._seen_finishes = 0
+        self._seen_first = self._seen_finishes = self._seen_arrivals = self._seen_failures = 0
+        self._arrived_tokens = self._answered_tokens = self._written_tokens = 0
 
     def draw_age(self) -> float:
         """How old the scrape of the next tick is, in seconds."""
@@ -97,6 +117,13 @@ class Observer:
             pods=tuple(_samples(fleet, fleet.ready(place)) for place in range(len(fleet.variants))),
             first_token=tuple(Histogram(self._first_edges, tuple(counts.tolist())) for counts in self._first),
             inter_token=tuple(Histogram(self._pace_edges, tuple(counts.tolist())) for counts in self._pace),
+            router=RouterTotals(
+                self._seen_arrivals,
+                self._arrived_tokens,
+                self._answered_tokens,
+                self._seen_finishes,
+                self._written_tokens,
+            ),
         )
 
     def show(self, scrape: Scrape) -> Sight:
@@ -142,9 +169,16 @@ class Observer:
         answered = log.first_tokens[self._seen_first :]
         _count(self._first, self._first_edges, log.time_to_first_token(answered), log.variant[answered])
         self._seen_first += len(answered)
+        self._answered_tokens += int(log.input_tokens[answered].sum())
+        for request in log.failures[self._seen_failures :]:
+            self._answered_tokens += int(log.input_tokens[request]) if np.isnan(log.first_token[request]) else 0
+        self._seen_failures = len(log.failures)
+        self._arrived_tokens += int(log.input_tokens[self._seen_arrivals : log.arrived].sum())
+        self._seen_arrivals = log.arrived
         finished = log.finishes[self._seen_finishes :]
         _count(self._pace, self._pace_edges, log.inter_token_latency(finished), log.variant[finished])
         self._seen_finishes += len(finished)
+        self._written_tokens += int(log.output_tokens[finished].sum())
 
 
 def judged_edge(objective: ObjectiveLimit) -> float:

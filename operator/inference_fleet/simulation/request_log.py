@@ -87,6 +87,11 @@ class RequestLog:
         return float(self.arrival[-1]) if len(self) else 0.0
 
     @property
+    def arrived(self) -> int:
+        """How many requests have come so far: the first so many."""
+        return int(self.marks[2])
+
+    @property
     def first_tokens(self) -> Any:
         """Requests that have a first token, each engine's in order."""
         return self.first_order[: self.marks[0]]
