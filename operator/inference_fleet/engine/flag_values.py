@@ -17,9 +17,15 @@ _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclass(frozen=True)
 class BadValue:
-    """A value that the flag does not take, in words."""
+    """A value that the flag does not take. `what` does not repeat it: in its place may stand a secret by mistake."""
 
-    message: str
+    text: str
+    what: str
+
+    @property
+    def message(self) -> str:
+        """With the value, for whoever has typed it."""
+        return f"{self.text!r} {self.what}"
 
 
 def read_value(flag: Flag, text: str) -> Any | BadValue:
@@ -29,7 +35,7 @@ def read_value(flag: Flag, text: str) -> Any | BadValue:
         return value
     if value in flag.choices or str(value) in [str(choice) for choice in flag.choices]:
         return value
-    return BadValue(f"{text!r} is not one of {', '.join(str(choice) for choice in flag.choices)}")
+    return BadValue(text, f"is not one of {', '.join(str(choice) for choice in flag.choices)}")
 
 
 def _read(flag: Flag, text: str) -> Any | BadValue:
@@ -39,7 +45,7 @@ def _read(flag: Flag, text: str) -> Any | BadValue:
         try:
             return float(text)
         except ValueError:
-            return BadValue(f"{text!r} is not a number")
+            return BadValue(text, "is not a number")
     if flag.kind in ("size", "sizeOrAuto"):
         if flag.kind == "sizeOrAuto" and text in ("auto", "-1"):
             return "auto"
@@ -48,7 +54,7 @@ def _read(flag: Flag, text: str) -> Any | BadValue:
         try:
             return json.loads(text)
         except ValueError:
-            return text if flag.kind == "jsonOrText" else BadValue(f"{text!r} is not JSON")
+            return text if flag.kind == "jsonOrText" else BadValue(text, "is not JSON")
     return text
 
 
@@ -56,7 +62,7 @@ def _integer(text: str) -> int | BadValue:
     try:
         return int(text)
     except ValueError:
-        return BadValue(f"{text!r} is not a whole number")
+        return BadValue(text, "is not a whole number")
 
 
 def _human(text: str) -> int | BadValue:
@@ -66,5 +72,5 @@ def _human(text: str) -> int | BadValue:
     unit = match[2]
     if unit in _BINARY:
         # Binary units take no fraction.
-        return int(match[1]) * _BINARY[unit] if match[1].isdigit() else BadValue(f"{text!r} is not a whole number")
+        return int(match[1]) * _BINARY[unit] if match[1].isdigit() else BadValue(text, "is not a whole number")
     return int(float(match[1]) * _DECIMAL[unit])

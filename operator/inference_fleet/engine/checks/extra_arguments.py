@@ -60,4 +60,4 @@ def _valued(path: str, option: str, flag: Flag, text: str | None) -> Iterator[Fi
     else:
         value = read_value(flag, text)
         if isinstance(value, BadValue):
-            yield Refusal(path, Reason.OUT_OF_RANGE, f"{option}: {value.message}.")
+            yield Refusal(path, Reason.OUT_OF_RANGE, f"the value of {option} {value.what}.")
