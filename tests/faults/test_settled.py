@@ -10,18 +10,22 @@ from builders.operator_world import World, world
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 
 
-async def at_rest(w: World) -> None:
+# A scaler that is new to a load keeps replicas for its surprises until two hours have brought none.
+UNTIL_LEARNED_SECONDS = 2.5 * 3600
+
+
+async def at_rest(w: World, *, seconds: float = 600) -> None:
     await w.clock.advance_until(lambda: w.condition("RolledOut") == "True RolledOut", within=120)
-    await w.clock.advance(600)
+    await w.clock.advance(seconds)
 
 
-@pytest.mark.parametrize("load", [0.0, 7.0, 40.0])
-async def test_a_settled_object_costs_no_write_through_resyncs(load: float) -> None:
+@pytest.mark.parametrize(("load", "rest"), [(0.0, 600), (7.0, 600), (40.0, UNTIL_LEARNED_SECONDS)])
+async def test_a_settled_object_costs_no_write_through_resyncs(load: float, rest: float) -> None:
     async with world() as w:
         w.deploy()
         w.signals.load = {"llama": load}
         async with w.running(resync_seconds=60) as loop:
-            await at_rest(w)
+            await at_rest(w, seconds=rest)
             before, resynced = len(w.counted_writes()), loop.last_resync
             await w.clock.advance(3600)
             assert loop.last_resync is not None

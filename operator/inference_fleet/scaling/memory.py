@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from inference_fleet.scaling.codec import decoded, encoded
+from inference_fleet.scaling.demand import Rates, Traffic
+from inference_fleet.scaling.forecast import FEATURES, MAXIMUM_ERRORS, MAXIMUM_PENDING, TIME_CONSTANTS_SECONDS, Forecast
+from inference_fleet.scaling.hold import MAXIMUM_NEEDS
+from inference_fleet.scaling.misses import HistogramTotals
+from inference_fleet.scaling.overload import Overload
+from inference_fleet.scaling.pod_counters import PodCounters
+from inference_fleet.scaling.price import Budget, Means
+from inference_fleet.scaling.step_time_fit import StepTimeFit
+from inference_fleet.scaling.violation_curve import BINS, ViolationCurve
+
 MAXIMUM_BYTES: Final = 64 * 1024
-SCHEMA_VERSION: Final = "inference-fleet/scaler-memory/v1"
-# A pod's counters are only needed for the next difference; this many fit well into the bound.
-MAXIMUM_PODS: Final = 200
-MAXIMUM_NEEDS: Final = 240
-MAXIMUM_LOADS: Final = 40
-MAXIMUM_COLD_STARTS: Final = 20
-
-
-@dataclass(frozen=True)
-class PodCounters:
-    """The counters of one pod at its last believed sample."""
-
-    sample_time: float
-    prompt_tokens: float
-    generation_tokens: float
-    finished_requests: float
-    rejected_requests: float
+SCHEMA_VERSION: Final = "inference-fleet/scaler-memory/v2"
+# Written by releases that learned cold starts alone.
+FORMER_VERSION: Final = "inference-fleet/scaler-memory/v1"
 
 
 @dataclass(frozen=True)
 class VariantMemory:
-    """What was learned of one variant."""
+    """What was learned of one variant. worth: what one replica carries, in replicas of the first variant."""
 
     cold_start_seconds: tuple[float, ...] = ()
+    fit: StepTimeFit = field(default_factory=StepTimeFit)
+    need: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,20 +37,27 @@ class ScalerMemory:
     """Everything carried from one decision to the next.
 
     started: when this memory began (its windows are not yet full before). needs: (time, replicas) of past ticks with
-    known signals, for the hold. loads: (time, requests) of the newest such ticks, for the trend. idle_since: since
-    when idleness is proved. last_down: time of the last step down. prompt_per_generated: prompt tokens per generated
-    token, averaged; None until seen.
+    known signals, for the hold. seen_at: the last such tick; learned_at: the last one learned from. idle_since: since
+    when idleness is proved. last_down: time of the last step down. The rest is learned; each class says what it is.
     """
 
     started: float | None = None
     needs: tuple[tuple[float, int], ...] = ()
-    loads: tuple[tuple[float, float], ...] = ()
     idle_since: float | None = None
     unknown_since: float | None = None
     last_down: float | None = None
-    prompt_per_generated: float | None = None
+    seen_at: float | None = None
+    learned_at: float | None = None
     pods: tuple[tuple[str, PodCounters], ...] = ()
-    variants: tuple[tuple[str, VariantMemory], ...] = field(default=())
+    histograms: HistogramTotals = ()
+    variants: tuple[tuple[str, VariantMemory], ...] = ()
+    rates: Rates | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+    forecast: Forecast = field(default_factory=Forecast)
+    curve: ViolationCurve = field(default_factory=ViolationCurve)
+    overload: Overload = field(default_factory=Overload)
+    means: Means = field(default_factory=Means)
+    budget: Budget = field(default_factory=Budget)
 
     @classmethod
     def empty(cls) -> ScalerMemory:
@@ -65,71 +70,55 @@ class ScalerMemory:
 
     def to_json(self) -> str:
         """As text of at most 64 KiB. Counters of pods are left out first: they only cost one difference."""
-        text = json.dumps(_plain(self), separators=(",", ":"))
+        text = _text(self)
         if len(text.encode()) > MAXIMUM_BYTES:
-            text = json.dumps(_plain(replace(self, pods=())), separators=(",", ":"))
+            text = _text(replace(self, pods=()))
         return text
 
     @classmethod
     def from_json(cls, text: str) -> ScalerMemory | None:
-        """The memory back from its text; None if the text is damaged or of another version."""
+        """The memory back from its text; None if it is damaged or of an unknown version."""
         try:
             data = json.loads(text)
+            if data["schemaVersion"] == FORMER_VERSION:
+                return _former(data)
             if data["schemaVersion"] != SCHEMA_VERSION:
                 return None
-            return cls(
-                started=_optional(data["started"]),
-                needs=tuple((_finite(time), int(count)) for time, count in data["needs"])[-MAXIMUM_NEEDS:],
-                loads=tuple((_finite(time), _finite(load)) for time, load in data["loads"])[-MAXIMUM_LOADS:],
-                idle_since=_optional(data["idleSince"]),
-                unknown_since=_optional(data["unknownSince"]),
-                last_down=_optional(data["lastDown"]),
-                prompt_per_generated=_optional(data["promptPerGenerated"]),
-                pods=tuple(
-                    (str(pod), PodCounters(*(_finite(number) for number in numbers))) for pod, numbers in data["pods"]
-                )[:MAXIMUM_PODS],
-                variants=tuple(
-                    (str(name), VariantMemory(tuple(_finite(number) for number in numbers)[-MAXIMUM_COLD_STARTS:]))
-                    for name, numbers in data["variants"]
-                ),
-            )
+            memory = decoded(cls, data["memory"])
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             return None
+        return memory if _sound(memory) else None
 
 
-def _plain(memory: ScalerMemory) -> dict[str, Any]:
-    return {
-        "schemaVersion": SCHEMA_VERSION,
-        "started": memory.started,
-        "needs": memory.needs,
-        "loads": memory.loads,
-        "idleSince": memory.idle_since,
-        "unknownSince": memory.unknown_since,
-        "lastDown": memory.last_down,
-        "promptPerGenerated": memory.prompt_per_generated,
-        "pods": [
-            (
-                pod,
-                (
-                    counters.sample_time,
-                    counters.prompt_tokens,
-                    counters.generation_tokens,
-                    counters.finished_requests,
-                    counters.rejected_requests,
-                ),
-            )
-            for pod, counters in memory.pods
-        ],
-        "variants": [(name, learned.cold_start_seconds) for name, learned in memory.variants],
-    }
+def _text(memory: ScalerMemory) -> str:
+    data = {"schemaVersion": SCHEMA_VERSION, "memory": encoded(memory)}
+    return json.dumps(data, separators=(",", ":"), allow_nan=False)
 
 
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("not a finite number")
-    return number
+def _sound(memory: ScalerMemory) -> bool:
+    """Whether every series has its length, and nothing that must not be is negative."""
+    forecast, curve = memory.forecast, memory.curve
+    return (
+        len(memory.needs) <= MAXIMUM_NEEDS
+        and all(count >= 0 for _, count in memory.needs)
+        and len(forecast.errors) <= MAXIMUM_ERRORS
+        and len(forecast.pending) <= MAXIMUM_PENDING
+        and all(len(entry.features) == FEATURES for entry in forecast.pending)
+        and len(forecast.averages) == len(forecast.shares) == len(TIME_CONSTANTS_SECONDS)
+        and all(value > 0 for value in (*forecast.averages, *forecast.shares) if forecast.ticks)
+        and len(forecast.weights) == FEATURES
+        and len(forecast.covariance) == FEATURES * FEATURES
+        and len(curve.requests) == len(curve.misses) == BINS
+        and min(*curve.requests, *curve.misses) >= 0
+    )
 
 
-def _optional(value: Any) -> float | None:
-    return None if value is None else _finite(value)
+def _former(data: dict[str, Any]) -> ScalerMemory:
+    """What of the former schema still holds: since when, the hold, and cold starts."""
+    return ScalerMemory(
+        started=decoded(ScalerMemory, {"started": data["started"]}).started,
+        needs=decoded(ScalerMemory, {"needs": data["needs"]}).needs[-MAXIMUM_NEEDS:],
+        variants=tuple(
+            (str(name), decoded(VariantMemory, {"cold_start_seconds": starts})) for name, starts in data["variants"]
+        ),
+    )

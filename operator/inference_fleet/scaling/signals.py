@@ -1,7 +1,7 @@
-"""From raw samples to what is known: the state of the signals, and the load of the fleet.
+"""From raw samples to what is known: the state of the signals, the load of the fleet, and what moved since last time.
 
 A gauge is believed only together with its counters and a recent sample time: an engine that hangs or whose scrape
-fails keeps its last gauge values.
+fails keeps its last gauge values. Source: design, sections 2 and 7.
 """
 
 from __future__ import annotations
@@ -10,13 +10,28 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from inference_fleet.scaling.memory import MAXIMUM_PODS, PodCounters, ScalerMemory
+from inference_fleet.scaling.pod_counters import PodChange, PodCounters, change_of, counters_of
 from inference_fleet.scaling.types import Observation, PodSample, SignalState
 
 # Two scrapes of 15 s and a little: the slowest scrape interval that is tolerated.
 MAXIMUM_SAMPLE_AGE_SECONDS: Final = 35.0
-# Weight of a new tick in the mean of prompt tokens per generated token (design: 0.1 per tick).
-MIX_WEIGHT: Final = 0.1
+# Pods whose counters are remembered; of more, the rest counts like these.
+MAXIMUM_PODS: Final = 1000
+# A pod seen for the first time counts from zero if the fleet was seen this recently, else it may be old.
+RECENT_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class VariantLoad:
+    """One variant's engines that answered. kv_tokens: cache tokens in use; kv_share: the same in whole caches, None
+    if the engines do not say.
+    """
+
+    name: str
+    running: float
+    waiting: float
+    kv_tokens: float | None
+    kv_share: float
 
 
 @dataclass(frozen=True)
@@ -24,7 +39,8 @@ class FleetLoad:
     """What the ready engines carry now, scaled up to those that did not answer.
 
     running, waiting, rejected: requests. answered, ready: pods. sample_time: of the oldest believed sample.
-    prompt_per_generated: prompt tokens per generated token of the traffic, None until seen.
+    changes: what moved, per pod with a newer sample than before. share, moving_share: pods that carry load by those
+    that answered, and by those with changes.
     """
 
     state: SignalState
@@ -34,58 +50,102 @@ class FleetLoad:
     answered: int
     ready: int
     sample_time: float | None
-    prompt_per_generated: float | None
+    variants: tuple[VariantLoad, ...]
+    changes: tuple[PodChange, ...]
+    share: float
+    moving_share: float
     pods: tuple[tuple[str, PodCounters], ...]
     problem: str
 
 
-def read_signals(memory: ScalerMemory, observation: Observation, *, now: float) -> FleetLoad:
-    """Judge every ready pod's sample and add up what can be believed."""
-    previous = dict(memory.pods)
-    ready = [pod for variant in observation.variants for pod in variant.ready_pods]
-    samples = {sample.pod: sample for variant in observation.variants for sample in variant.pods}
-    believed = [samples[pod] for pod in ready if pod in samples and _believable(samples[pod], now)]
-    counters = {sample.pod: _counters(sample, previous.get(sample.pod)) for sample in believed}
+def read_signals(
+    previous: tuple[tuple[str, PodCounters], ...], observation: Observation, *, seen_at: float | None, now: float
+) -> FleetLoad:
+    """Judge every ready pod's sample and add up what can be believed.
 
-    running = sum(sample.running or 0.0 for sample in believed)
-    waiting = sum(sample.waiting or 0.0 for sample in believed)
-    rejected = prompt = generated = 0.0
+    previous: the counters of the last call. seen_at: when signals were last known, None if never.
+    """
+    before = dict(previous)
+    recently = seen_at is not None and now - seen_at <= RECENT_SECONDS
+    ready = {pod for variant in observation.variants for pod in variant.ready_pods}
+    former_scrape = max((counters.sample_time for counters in before.values()), default=0.0)
+    counters: dict[str, PodCounters] = {}
+    changes: list[PodChange] = []
+    variants = []
+    sample_time = math.inf
     moved = False
-    for sample in believed:
-        before, after = previous.get(sample.pod), counters[sample.pod]
-        if before is None:
-            # A pod seen for the first time has moved unless it has never done anything.
-            moved = moved or any((after.prompt_tokens, after.generation_tokens, after.rejected_requests))
-            continue
-        rejected += _increase(before.rejected_requests, after.rejected_requests)
-        prompt += _increase(before.prompt_tokens, after.prompt_tokens)
-        generated += _increase(before.generation_tokens, after.generation_tokens)
-        moved = moved or before.finished_requests != after.finished_requests
-    moved = moved or rejected + prompt + generated > 0
+    for variant in observation.variants:
+        believed = [sample for sample in variant.pods if sample.pod in ready and _believable(sample, now)]
+        for sample in believed:
+            old = before.get(sample.pod)
+            new = counters_of(sample, old)
+            counters[sample.pod] = new
+            sample_time = min(sample_time, new.sample_time)
+            if old is None:
+                # A pod seen for the first time has moved unless it has never done anything.
+                moved = moved or any((new.prompt_tokens, new.generation_tokens, new.rejected_requests))
+                if not recently or not before or len(before) >= MAXIMUM_PODS:
+                    continue
+                # It counts from zero since the scrape before, when the others were seen.
+                old = PodCounters(sample_time=min(former_scrape, new.sample_time - 1.0))
+            change = change_of(sample.pod, variant.name, old, new)
+            moved = moved or change.moved
+            if change.seconds > 0:
+                changes.append(change)
+        variants.append(_variant_load(variant.name, believed))
 
-    share = len(ready) / len(believed) if believed else 1.0
+    answered = len(counters)
+    # One that has just become ready carries nothing yet; counted like the others it would pass for load.
+    unborn = sum(1 for pod in ready if pod not in counters and pod not in before) if recently else 0
+    carrying = len(ready) - unborn
+    share = carrying / answered if answered else 1.0
+    running = sum(variant.running for variant in variants)
+    waiting = sum(variant.waiting for variant in variants)
+    still = not moved and running + waiting == 0
+    # A pod that is silent for a tick is still known when it speaks again.
+    silent = {pod: old for pod, old in before.items() if pod in ready and pod not in counters}
     return FleetLoad(
-        state=_state(observation, believed=len(believed), ready=len(ready), still=not moved and running + waiting == 0),
+        state=_state(observation, answered=answered, ready=len(ready), still=still),
         running=running * share,
         waiting=waiting * share,
-        rejected=rejected * share,
-        answered=len(believed),
+        rejected=sum(change.rejected for change in changes) * share,
+        answered=answered,
         ready=len(ready),
-        sample_time=min((sample.sample_time for sample in believed if sample.sample_time is not None), default=None),
-        prompt_per_generated=_mix(memory.prompt_per_generated, prompt, generated),
-        pods=tuple(sorted(counters.items()))[:MAXIMUM_PODS],
-        problem=observation.problem or _silence(believed=len(believed), ready=len(ready)),
+        sample_time=sample_time if answered else None,
+        variants=tuple(variants),
+        changes=tuple(changes),
+        share=share,
+        moving_share=carrying / len(changes) if changes else 1.0,
+        pods=tuple(sorted((silent | counters).items())[:MAXIMUM_PODS]),
+        problem=observation.problem or _silence(answered=answered, ready=len(ready)),
     )
 
 
-def _silence(*, believed: int, ready: int) -> str:
-    return f"{ready - believed} of {ready} pods did not answer" if ready else "no replica is ready"
+def _variant_load(name: str, believed: list[PodSample]) -> VariantLoad:
+    running = waiting = tokens = share = 0.0
+    told = True
+    for sample in believed:
+        running += sample.running or 0.0
+        waiting += sample.waiting or 0.0
+        usage = sample.kv_cache_usage
+        if usage is None or not 0 <= usage <= 1:
+            continue
+        share += usage
+        if sample.kv_cache_tokens is not None and 0 < sample.kv_cache_tokens < math.inf:
+            tokens += usage * sample.kv_cache_tokens
+        elif usage > 0:
+            told = False
+    return VariantLoad(name, running, waiting, tokens if told else None, share)
 
 
-def _state(observation: Observation, *, believed: int, ready: int, still: bool) -> SignalState:
-    if observation.problem is not None or ready == 0 or believed == 0:
+def _silence(*, answered: int, ready: int) -> str:
+    return f"{ready - answered} of {ready} pods did not answer" if ready else "no replica is ready"
+
+
+def _state(observation: Observation, *, answered: int, ready: int, still: bool) -> SignalState:
+    if observation.problem is not None or ready == 0 or answered == 0:
         return SignalState.UNKNOWN
-    if still and believed == ready:
+    if still and answered == ready:
         return SignalState.IDLE
     return SignalState.FRESH
 
@@ -94,31 +154,4 @@ def _believable(sample: PodSample, now: float) -> bool:
     if not sample.answered or sample.sample_time is None or now - sample.sample_time > MAXIMUM_SAMPLE_AGE_SECONDS:
         return False
     numbers = (sample.running, sample.waiting, sample.prompt_tokens, sample.generation_tokens, sample.finished_requests)
-    return all(number is not None and math.isfinite(number) and number >= 0 for number in numbers)
-
-
-def _counters(sample: PodSample, before: PodCounters | None) -> PodCounters:
-    assert sample.sample_time is not None
-    rejected = sample.rejected_requests
-    if rejected is None or not math.isfinite(rejected) or rejected < 0:
-        # The series appears with the first rejection: until then nothing was turned away.
-        rejected = before.rejected_requests if before else 0.0
-    return PodCounters(
-        sample_time=sample.sample_time,
-        prompt_tokens=sample.prompt_tokens or 0.0,
-        generation_tokens=sample.generation_tokens or 0.0,
-        finished_requests=sample.finished_requests or 0.0,
-        rejected_requests=rejected,
-    )
-
-
-def _increase(before: float, after: float) -> float:
-    """Difference of a counter; one that fell has restarted and counts from zero."""
-    return after - before if after >= before else after
-
-
-def _mix(mean: float | None, prompt: float, generated: float) -> float | None:
-    if generated <= 0:
-        return mean
-    ratio = min(prompt / generated, 10_000.0)
-    return ratio if mean is None else mean + MIX_WEIGHT * (ratio - mean)
+    return all(number is not None and 0 <= number < math.inf for number in numbers)

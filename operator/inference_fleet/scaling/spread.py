@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from inference_fleet.scaling.types import VariantLimits, VariantObservation
+
+# A worth is a quotient of measured numbers: 3.0000001 replicas are three.
+ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """One variant as a carrier of load: what one replica is planned to carry, and what may run of it."""
+    """One variant as a carrier of load. worth: what one replica carries, in replicas of the first variant."""
 
     limits: VariantLimits
     seen: VariantObservation
-    planned_requests: float
+    worth: float
 
     @property
     def usable(self) -> int:
@@ -30,28 +34,28 @@ def by_cost(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
     """Cheapest per carried request first. Without a price everywhere the user's order stands: it is the preference."""
     if any(carrier.limits.cost_per_replica_hour is None for carrier in carriers):
         return tuple(carriers)
-    return tuple(sorted(carriers, key=lambda c: (c.limits.cost_per_replica_hour or 0.0) / c.planned_requests))
+    return tuple(sorted(carriers, key=lambda c: (c.limits.cost_per_replica_hour or 0.0) / c.worth))
 
 
 def replicas_for_load(load: float, carriers: Sequence[Carrier], *, kept: Mapping[str, int]) -> dict[str, int]:
-    """Replicas per variant that carry `load` requests, beginning with those that are kept anyway.
+    """Replicas per variant that carry `load`, in replicas of the first variant; those kept anyway count first.
 
     What no variant can carry is asked of the first one.
     """
     counts = {c.limits.name: max(c.limits.min_replicas, kept.get(c.limits.name, 0)) for c in carriers}
-    rest = load - sum(counts[carrier.limits.name] * carrier.planned_requests for carrier in carriers)
+    rest = load - sum(counts[carrier.limits.name] * carrier.worth for carrier in carriers)
     for carrier in by_cost(carriers):
         name = carrier.limits.name
         room = carrier.usable - counts[name]
         if rest <= 0 or room <= 0:
             continue
-        added = min(room, math.ceil(rest / carrier.planned_requests))
+        added = min(room, math.ceil(rest / carrier.worth - ROUNDING))
         counts[name] += added
-        rest -= added * carrier.planned_requests
+        rest -= added * carrier.worth
     if rest > 0 and carriers:
         first = by_cost(carriers)[0]
         counts[first.limits.name] = min(
-            first.limits.max_replicas, counts[first.limits.name] + math.ceil(rest / first.planned_requests)
+            first.limits.max_replicas, counts[first.limits.name] + math.ceil(rest / first.worth - ROUNDING)
         )
     return counts
 

@@ -25,39 +25,41 @@ from inference_fleet.scaling.types import (
 def test_up_at_once_in_one_step() -> None:
     scaler = Scaler(limits())
     decision = scaler.tick(variant(at=scaler.now, ready=1, running=60))
-    assert (decision.total, decision.rule) == (5, Rule.SATURATION)
+    # 60 requests fill 4.1 batches of 16; a young scaler knows no better than that loads err by a quarter.
+    assert (decision.total, decision.rule) == (7, Rule.SATURATION)
     assert "60 requests run" in decision.message
 
 
 def test_a_queue_longer_than_the_batch_is_a_backlog() -> None:
     scaler = Scaler(limits())
     decision = scaler.tick(variant(at=scaler.now, ready=1, running=16, waiting=20))
-    assert (decision.total, decision.rule) == (3, Rule.BACKLOG)
+    assert (decision.total, decision.rule) == (4, Rule.BACKLOG)
 
 
 def test_rejected_requests_are_demand() -> None:
     scaler = Scaler(limits())
     scaler.tick(variant(at=scaler.now, ready=1, running=12, rejected=0.0))
     decision = scaler.tick(variant(at=scaler.now, ready=1, running=12, rejected=24.0))
-    assert (decision.total, decision.rule) == (3, Rule.BACKLOG)
+    # Without the rejected ones 12 of 16 sequences are no reason to add any.
+    assert (decision.total, decision.rule) == (4, Rule.BACKLOG)
     assert "24 were turned away" in decision.message
 
 
 def test_replicas_still_starting_count_as_capacity() -> None:
     scaler = Scaler(limits())
-    decision = scaler.tick(variant(at=scaler.now, ready=1, running=60, desired=5, starting=4))
-    assert (decision.total, decision.rule) == (5, Rule.HOLD)
+    decision = scaler.tick(variant(at=scaler.now, ready=1, running=60, desired=7, starting=6))
+    assert (decision.total, decision.rule) == (7, Rule.HOLD)
 
 
 def test_a_variant_without_devices_falls_through_to_the_next() -> None:
     scaler = Scaler(limits(variant_limits("a"), variant_limits("b")))
     decision = scaler.tick(
-        variant("a", at=scaler.now, ready=2, running=36, desired=3, unschedulable=1),
+        variant("a", at=scaler.now, ready=2, running=28, desired=3, unschedulable=1),
         VariantObservation(name="b", desired=0, ready=0),
     )
-    assert decision.of("b") == 1
+    assert (decision.of("a"), decision.of("b")) == (2, 1)  # counted as coming, the third of a would leave b at 0
     after = scaler.tick(
-        variant("a", at=scaler.now, ready=2, running=36, desired=3, unschedulable=1),
+        variant("a", at=scaler.now, ready=2, running=28, desired=3, unschedulable=1),
         VariantObservation(name="b", desired=1, ready=0, starting=1),
     )
     assert after.of("b") == 1
@@ -65,7 +67,7 @@ def test_a_variant_without_devices_falls_through_to_the_next() -> None:
 
 def test_the_only_variant_without_devices_waits_and_asks_for_no_more() -> None:
     scaler = Scaler(limits())
-    decision = scaler.tick(variant(at=scaler.now, ready=2, running=36, desired=3, unschedulable=1))
+    decision = scaler.tick(variant(at=scaler.now, ready=2, running=28, desired=3, unschedulable=1))
     assert (decision.total, decision.rule) == (3, Rule.HOLD)
 
 
@@ -80,12 +82,15 @@ def test_unknown_signals_never_lower(problem: str | None) -> None:
 
 def test_one_silent_pod_freezes_the_way_down_but_not_up() -> None:
     scaler = Scaler(limits())
+    scaler.tick(variant(at=scaler.now, ready=4, running=4))
     for _ in range(50):
         seen = variant(at=scaler.now, ready=4, running=4)
         decision = scaler.tick(dataclasses.replace(seen, pods=seen.pods[1:]))
         assert (decision.total, decision.rule) == (4, Rule.SIGNALS_UNKNOWN)
-    seen = variant(at=scaler.now, ready=4, running=80)
-    assert scaler.tick(dataclasses.replace(seen, pods=seen.pods[1:])).total == 7
+    for _ in range(2):  # one tick alone may be noise
+        seen = variant(at=scaler.now, ready=4, running=100)
+        decision = scaler.tick(dataclasses.replace(seen, pods=seen.pods[1:]))
+    assert decision.total >= 7
 
 
 @pytest.mark.parametrize("lie", [float("nan"), float("inf"), -1.0])
@@ -105,10 +110,19 @@ def test_an_old_sample_is_unknown() -> None:
 
 def test_down_only_to_the_peak_of_the_hold_window() -> None:
     scaler = Scaler(limits())
-    scaler.hold(10, ready=4, running=40)
-    decision = scaler.tick(variant(at=scaler.now, ready=4, running=10))
-    assert (decision.total, decision.rule) == (4, Rule.HOLD)
-    assert (decision.scale_down_allowed_after or 0) > scaler.now
+    scaler.hold(20, ready=4, running=32)
+    allowed = None
+    for _ in range(200):
+        decision = scaler.tick(variant(at=scaler.now, ready=4, running=8))
+        if allowed is None:
+            allowed = decision.scale_down_allowed_after
+            assert (decision.total, decision.rule) == (4, Rule.HOLD)
+        elif decision.total < 4:
+            break
+    # Less would do, and still it waits until the window has forgotten the larger need.
+    assert decision.rule is Rule.DOWN_RATE
+    assert allowed is not None
+    assert decision.time > allowed
 
 
 def test_down_one_step_per_cold_start() -> None:
@@ -165,7 +179,7 @@ def test_manual_and_external_follow_spec_replicas_and_record_the_recommendation(
         variant("a", at=scaler.now, ready=1, running=60), VariantObservation("b", desired=0, ready=0), spec_replicas=7
     )
     assert decision.replicas == (("a", 2), ("b", 5))
-    assert (decision.rule, decision.recommended) == (rule, 5)
+    assert (decision.rule, decision.recommended) == (rule, 7)
 
 
 def test_manual_without_replicas_keeps_the_live_count() -> None:
@@ -187,8 +201,8 @@ def test_a_decision_says_its_terms() -> None:
     scaler = Scaler(limits())
     terms = {term.name: term for term in scaler.tick(variant(at=scaler.now, ready=1, running=60)).terms}
     assert terms["running"].value == 60
-    assert terms["planned/a"].value == 12
-    assert terms["planned/a"].replicas == 5
+    assert terms["demand"].value == pytest.approx(60 / (16 * 0.92))
+    assert terms["forecast"].replicas == 7
 
 
 def test_a_counter_that_fell_has_restarted_and_is_no_idleness() -> None:
@@ -243,3 +257,11 @@ def test_what_was_learned_of_cold_starts_outlives_the_pods_it_was_learned_from()
     scaler.tick(variant(at=scaler.now, ready=4, running=40, cold_start_seconds=(20.0, 22.0, 24.0, 26.0)))
     decision = scaler.tick(variant(at=scaler.now, ready=2, running=1, cold_start_seconds=(20.0, 22.0)))
     assert {term.name: term.value for term in decision.terms}["coldStart"] == 26.0
+
+
+def test_a_replica_that_has_just_become_ready_is_not_taken_for_a_silent_one_under_load() -> None:
+    scaler = Scaler(limits())
+    scaler.hold(3, ready=2, running=20)
+    seen = variant(at=scaler.now, ready=4, running=20)
+    terms = {term.name: term.value for term in scaler.tick(dataclasses.replace(seen, pods=seen.pods[:2])).terms}
+    assert terms["running"] == 10  # scaled up to four pods it would be 20

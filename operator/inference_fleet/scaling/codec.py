@@ -1,0 +1,62 @@
+"""Frozen dataclasses of numbers as JSON values and back: missing fields take their defaults, wrong ones are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def encoded(value: Any) -> Any:
+    """A dataclass becomes an object by its fields' names; those marked compare=False are derived and left out."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: encoded(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare}
+    if isinstance(value, tuple):
+        return [encoded(item) for item in value]
+    return value
+
+
+def decoded(kind: type[T], value: Any) -> T:
+    """The other way. Raises ValueError, TypeError or KeyError on what does not fit, infinities and NaN included."""
+    result: T = _decoded(kind, value)
+    return result
+
+
+def _decoded(kind: Any, value: Any) -> Any:
+    origin = get_origin(kind)
+    if origin is tuple:
+        return _tuple(get_args(kind), value)
+    if origin is types.UnionType:
+        inner = next(one for one in get_args(kind) if one is not type(None))
+        return None if value is None else _decoded(inner, value)
+    if kind is float or kind is int:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError("not a finite number")
+        return kind(value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise TypeError("not a text")
+        return value
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return kind(**{name: _decoded(hint, value[name]) for name, hint in _hints(kind).items() if name in value})
+
+
+def _tuple(kinds: tuple[Any, ...], value: Any) -> Any:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(_decoded(kinds[0], item) for item in value)
+    if len(kinds) != len(value):
+        raise ValueError("a list of another length")
+    return tuple(_decoded(kind, item) for kind, item in zip(kinds, value, strict=True))
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.compare}

@@ -1,0 +1,177 @@
+"""The load of the whole fleet as one number: replicas at the nominal limit. It does not depend on how many run.
+
+Source: design, sections 2 and 3.2; requests in the batch count like the cache (what is fuller limits).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from inference_fleet.engine.step_time import StepTimeModel
+from inference_fleet.scaling.signals import FleetLoad
+from inference_fleet.scaling.types import VariantLimits
+
+# Without a measured mix: the mean chat of Azure 2023.
+DEFAULT_PROMPT_TOKENS: Final = 1155.0
+DEFAULT_OUTPUT_TOKENS: Final = 211.0
+KEPT_PER_TICK: Final = 0.9
+# A replica is reckoned to do this share of its possible work, however tight the pace.
+LEAST_SHARE: Final = 0.15
+# Of a cache or a batch: fuller ones preempt or queue.
+USABLE_SHARE: Final = 0.92
+# A backlog is to be worked off in this time.
+BACKLOG_SECONDS: Final = 30.0
+# Less demand than this makes no difference to the replicas; it keeps logarithms finite.
+LEAST_DEMAND: Final = 0.02
+# Pace of a deployment that promises none: saturation is then all that counts.
+DEFAULT_PACE_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Decayed sums from which the mean lengths follow; a pause leaves them as they are."""
+
+    prompt_tokens: float = 0.0
+    prefills: float = 0.0
+    output_tokens: float = 0.0
+    finishes: float = 0.0
+    cached_tokens: float = 0.0
+    running: float = 0.0
+
+    @property
+    def mean_prompt(self) -> float:
+        """Tokens of a prompt that are computed."""
+        return self.prompt_tokens / self.prefills if self.prefills >= 1 else DEFAULT_PROMPT_TOKENS
+
+    @property
+    def mean_output(self) -> float:
+        """Tokens of an answer."""
+        return self.output_tokens / self.finishes if self.finishes >= 1 else DEFAULT_OUTPUT_TOKENS
+
+    @property
+    def tokens_per_sequence(self) -> float:
+        """Cache that a running sequence takes, on average."""
+        if self.running >= 1:
+            return self.cached_tokens / self.running
+        return self.mean_prompt + self.mean_output
+
+    def learned(self, load: FleetLoad) -> Traffic:
+        """With what moved in one tick."""
+        prompt = sum(change.prompt for change in load.changes)
+        prefills = sum(change.finished + change.begun for change in load.changes)
+        generated = sum(change.generated for change in load.changes)
+        finished = sum(change.finished for change in load.changes)
+        if not prompt + generated + finished:
+            return self
+        known = [variant for variant in load.variants if variant.kv_tokens is not None and variant.running > 0]
+        return Traffic(
+            prompt_tokens=self.prompt_tokens * KEPT_PER_TICK + prompt,
+            prefills=max(0.0, self.prefills * KEPT_PER_TICK + prefills),
+            output_tokens=self.output_tokens * KEPT_PER_TICK + generated,
+            finishes=self.finishes * KEPT_PER_TICK + finished,
+            cached_tokens=self.cached_tokens * KEPT_PER_TICK + sum(variant.kv_tokens or 0.0 for variant in known),
+            running=self.running * KEPT_PER_TICK + sum(variant.running for variant in known),
+        )
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Per second, over the fleet: requests that arrived, prompt tokens that arrived, tokens generated."""
+
+    arrivals: float
+    prompt: float
+    generated: float
+
+
+def rates_of(load: FleetLoad, traffic: Traffic) -> Rates | None:
+    """The fleet's rates; None if no pod has a newer sample than before.
+
+    Arrivals are what finished and what was added to those under way: completions alone under-count exactly when it
+    matters. Rejected requests have arrived too, with the mean lengths.
+    """
+    arrivals = prompt = generated = 0.0
+    for change in load.changes:
+        came = (change.finished + change.begun + change.queued + change.rejected) / change.seconds
+        arrivals += came
+        prompt += (change.prompt + (change.queued + change.rejected) * traffic.mean_prompt) / change.seconds
+        generated += (change.generated + change.rejected * traffic.mean_output) / change.seconds
+    if not load.changes:
+        return None
+    share = load.moving_share
+    return Rates(max(0.0, arrivals) * share, max(0.0, prompt) * share, max(0.0, generated) * share)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Replicas of one variant that the load takes at the nominal limit: by tokens that come, by what they hold.
+
+    queue_seconds: of one replica, to serve what waits. unit: seconds of one replica per prompt token.
+    """
+
+    compute: float
+    space: float
+    queue_seconds: float
+    unit: float
+
+    @property
+    def demand(self) -> float:
+        """What limits first."""
+        return max(self.compute, self.space, LEAST_DEMAND)
+
+    @property
+    def backlog(self) -> float:
+        """Replicas that work the queue off in 30 s."""
+        return self.queue_seconds / BACKLOG_SECONDS
+
+
+def need_of(
+    variant: VariantLimits,
+    step: StepTimeModel,
+    *,
+    rates: Rates,
+    load: FleetLoad,
+    traffic: Traffic,
+    pace_seconds: float,
+) -> Need:
+    """What the whole fleet's load takes if this variant alone carried it.
+
+    In a steady state a replica that serves r requests per second, of p prompt and o output tokens, takes steps of
+    s = b0 + b1 p r s + b2 n and holds n = r o s sequences, so s = b0 / (1 - r (b1 p + b2 o)). The pace s <= S holds
+    while r (b1 p + b2 o) <= 1 - b0 / S; the batch holds n <= m while r (b1 p + b2 o + b0 o / m) <= 1. Both are linear
+    in tokens: b1 per prompt token, b2 per output token, and a share 1/m of the base step.
+    Example: b0 33 ms, b1 190 us, b2 60 us, S 200 ms, m 80, p 964, o 206, 10 requests per second: 1.95 seconds of
+    work per second; by pace 2.34 replicas, by space 2.80.
+    """
+    b0, b1, b2 = step.base_seconds, step.per_prefill_token_seconds, step.per_decoding_sequence_seconds
+    usable = max(LEAST_SHARE, 1 - b0 / pace_seconds)
+    sequences = _most_sequences(variant, traffic)
+    work = b1 * rates.prompt + b2 * rates.generated
+    by_pace, by_space = work / usable, work + b0 / sequences * rates.generated
+    waiting = load.waiting + load.rejected
+    work_of_one = b1 * traffic.mean_prompt + b2 * traffic.mean_output
+    request_seconds = max(work_of_one / usable, work_of_one + b0 / sequences * traffic.mean_output)
+    held = max(_cache(variant, load, traffic, waiting), (load.running + waiting) / variant.max_num_seqs)
+    return Need(
+        compute=max(by_pace, by_space),
+        space=held / USABLE_SHARE,
+        queue_seconds=waiting * request_seconds,
+        unit=b1 / usable,
+    )
+
+
+def _most_sequences(variant: VariantLimits, traffic: Traffic) -> float:
+    """Sequences that the batch or the cache of one replica holds, by what a running one was seen to take."""
+    most = variant.max_num_seqs * USABLE_SHARE
+    if variant.kv_cache_tokens:
+        most = min(most, variant.kv_cache_tokens * USABLE_SHARE / max(traffic.tokens_per_sequence, 1.0))
+    return max(most, 1.0)
+
+
+def _cache(variant: VariantLimits, load: FleetLoad, traffic: Traffic, waiting: float) -> float:
+    """Whole caches of this variant that are in use or waited for."""
+    if not variant.kv_cache_tokens or any(one.kv_tokens is None for one in load.variants):
+        return sum(one.kv_share for one in load.variants) * load.share
+    used = sum(one.kv_tokens or 0.0 for one in load.variants) * load.share
+    coming = waiting * (traffic.mean_prompt + 0.5 * traffic.mean_output)
+    return (used + coming) / variant.kv_cache_tokens

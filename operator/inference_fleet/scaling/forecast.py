@@ -1,0 +1,172 @@
+"""Demand at the moment a replica begun now would be ready, and the errors such forecasts have made.
+
+A regression on four moving averages of the demand, learned online; its own errors at exactly that lead are the
+distribution of what may come: no normality, no fixed headroom. Source: design, section 4.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+TICK_SECONDS: Final = 15.0
+# Scrape age, decision and start on top of the cold start.
+EXTRA_LEAD_SECONDS: Final = 25.0
+TIME_CONSTANTS_SECONDS: Final = (30.0, 120.0, 600.0, 3600.0)
+FEATURES: Final = 1 + len(TIME_CONSTANTS_SECONDS)
+FORGETTING: Final = 0.9997
+OBSERVATION_VARIANCE: Final = 0.05
+LARGEST_INNOVATION: Final = 0.7
+START_VARIANCE: Final = 0.02
+LARGEST_TRACE: Final = 0.5
+# A forecast is not believed beyond this many times the largest average.
+MOST_GROWTH: Final = 3.0
+# Three hours of ticks.
+MAXIMUM_ERRORS: Final = 720
+# Until so many errors are known the list is filled up with the prior's.
+KNOWN_AFTER_ERRORS: Final = 480
+PRIOR_ERRORS: Final = tuple(0.15 * x for x in (-1.6, -1.0, -0.6, -0.3, -0.1, 0.1, 0.3, 0.6, 1.0, 1.6))
+# Nothing is learned in the first ticks: the averages are not yet different from each other.
+IGNORED_TICKS: Final = 7
+# 20 quantiles evenly over the lower 90 %, 16 over the top 10 %, where the misses are.
+LOWER_QUANTILES: Final = 20
+UPPER_QUANTILES: Final = 16
+LOWER_SHARE: Final = 0.9
+QUANTILES: Final = tuple(
+    [((j + 0.5) / LOWER_QUANTILES * LOWER_SHARE, LOWER_SHARE / LOWER_QUANTILES) for j in range(LOWER_QUANTILES)]
+    + [
+        (LOWER_SHARE + (j + 0.5) / UPPER_QUANTILES * (1 - LOWER_SHARE), (1 - LOWER_SHARE) / UPPER_QUANTILES)
+        for j in range(UPPER_QUANTILES)
+    ]
+)
+MAXIMUM_PENDING: Final = 64
+
+_START_WEIGHTS: Final = (0.0, *(1 / len(TIME_CONSTANTS_SECONDS) for _ in TIME_CONSTANTS_SECONDS))
+_START_COVARIANCE: Final = tuple(START_VARIANCE if i == j else 0.0 for i in range(FEATURES) for j in range(FEATURES))
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A forecast whose truth is not known yet: when it will be, and what it was made from."""
+
+    due: float
+    centre: float
+    features: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What may come. log_demand: of the forecast; spread: (log error, weight), ascending, weights add up to 1."""
+
+    log_demand: float
+    spread: tuple[tuple[float, float], ...]
+
+    @property
+    def demand(self) -> float:
+        """The forecast, in replicas."""
+        return math.exp(self.log_demand)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: newest last."""
+
+    averages: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
+    shares: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
+    weights: tuple[float, ...] = _START_WEIGHTS
+    covariance: tuple[float, ...] = _START_COVARIANCE
+    errors: tuple[float, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    last_demand: float | None = None
+    ticks: int = 0
+    ordered: tuple[float, ...] = field(default=(), compare=False)
+
+    def learned(self, demand: float, *, seconds: float, lead_seconds: float, now: float) -> Forecast:
+        """With the demand of this tick. seconds: since the last one."""
+        learned = self._corrected(demand, now=now).followed(demand, seconds=seconds)
+        if learned.ticks <= IGNORED_TICKS:
+            return learned
+        centre, features = learned._features()
+        entry = Pending(due=now + lead_seconds, centre=centre, features=features)
+        return replace(learned, pending=(*learned.pending, entry)[-MAXIMUM_PENDING:])
+
+    def followed(self, demand: float, *, seconds: float) -> Forecast:
+        """The averages moved on alone: for a tick whose demand is good enough to act on, not to learn from."""
+        averages, shares = [], []
+        for value, share, constant in zip(self.averages, self.shares, TIME_CONSTANTS_SECONDS, strict=True):
+            kept = math.exp(-seconds / constant)
+            averages.append(value * kept + demand * (1 - kept))
+            shares.append(share * kept + (1 - kept))
+        return replace(self, averages=tuple(averages), shares=tuple(shares), last_demand=demand, ticks=self.ticks + 1)
+
+    def outlook(self) -> Outlook:
+        """The forecast at the lead, and the distribution of its errors."""
+        centre, features = self._features()
+        most = max(value / share for value, share in zip(self.averages, self.shares, strict=True))
+        log_demand = min(_dot(self.weights, features) + centre, math.log(MOST_GROWTH * most))
+        return Outlook(log_demand, self._spread())
+
+    @property
+    def known(self) -> int:
+        """Demands seen so far."""
+        return self.ticks
+
+    def _features(self) -> tuple[float, tuple[float, ...]]:
+        logs = [math.log(value / share) for value, share in zip(self.averages, self.shares, strict=True)]
+        centre = sum(logs) / len(logs)
+        return centre, (1.0, *(value - centre for value in logs))
+
+    def _corrected(self, demand: float, *, now: float) -> Forecast:
+        """Learn from the forecasts that fall due; ones that are long overdue (signals were unknown) are dropped."""
+        due = [entry for entry in self.pending if entry.due <= now]
+        if not due:
+            return self
+        result = replace(self, pending=self.pending[len(due) :])
+        last = demand if self.last_demand is None else self.last_demand
+        target = math.log((demand + last) / 2)
+        for entry in due:
+            if now - entry.due < TICK_SECONDS:
+                result = result._with_truth(entry, target)
+        return result
+
+    def _with_truth(self, entry: Pending, target: float) -> Forecast:
+        x = entry.features
+        error = target - entry.centre - _dot(self.weights, x)
+        gain = [_dot(self.covariance[FEATURES * i : FEATURES * (i + 1)], x) for i in range(FEATURES)]
+        total = FORGETTING * OBSERVATION_VARIANCE + _dot(gain, x)
+        step = min(max(error, -LARGEST_INNOVATION), LARGEST_INNOVATION) / total
+        weights = tuple(w + g * step for w, g in zip(self.weights, gain, strict=True))
+        covariance = [
+            (self.covariance[FEATURES * i + j] - gain[i] * gain[j] / total) / FORGETTING
+            for i in range(FEATURES)
+            for j in range(FEATURES)
+        ]
+        trace = sum(covariance[FEATURES * i + i] for i in range(FEATURES))
+        if trace > LARGEST_TRACE:
+            covariance = [value * LARGEST_TRACE / trace for value in covariance]
+        return self._with_error(round(error, 4), weights, tuple(covariance))
+
+    def _with_error(self, error: float, weights: tuple[float, ...], covariance: tuple[float, ...]) -> Forecast:
+        ordered = list(self.ordered) if len(self.ordered) == len(self.errors) else sorted(self.errors)
+        errors = self.errors
+        if len(errors) >= MAXIMUM_ERRORS:
+            ordered.pop(bisect_left(ordered, errors[0]))
+            errors = errors[1:]
+        insort(ordered, error)
+        return replace(self, weights=weights, covariance=covariance, errors=(*errors, error), ordered=tuple(ordered))
+
+    def _spread(self) -> tuple[tuple[float, float], ...]:
+        ordered = list(self.ordered) if len(self.ordered) == len(self.errors) else sorted(self.errors)
+        missing = KNOWN_AFTER_ERRORS - len(ordered)
+        if missing > 0:
+            copies = math.ceil(missing / len(PRIOR_ERRORS))
+            ordered += [error for error in PRIOR_ERRORS for _ in range(copies)]
+            ordered.sort()
+        count = len(ordered)
+        return tuple((ordered[min(count - 1, int(share * count))], weight) for share, weight in QUANTILES)
+
+
+def _dot(a: tuple[float, ...] | list[float], b: tuple[float, ...]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))

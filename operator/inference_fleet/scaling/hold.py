@@ -1,0 +1,53 @@
+"""When replicas may go: only down to the largest need of two cold starts, then in steps. Source: design, section 5.
+
+A replica that is removed and wanted again within a cold start costs its whole start for nothing, and bursts come in
+clusters.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+HOLD_COLD_STARTS: Final = 2.0
+# A young scaler does not go down before this many cold starts, or a cold start and five minutes.
+YOUNG_COLD_STARTS: Final = 3.5
+YOUNG_EXTRA_SECONDS: Final = 300.0
+# Down-rate: at most this share of the fleet, and always one, per cold start.
+DOWN_SHARE: Final = 0.1
+MAXIMUM_NEEDS: Final = 240
+
+
+@dataclass(frozen=True)
+class Held:
+    """The count that is held, and from when on less may do; None if nothing is pending."""
+
+    replicas: int
+    lets_go: float | None
+
+
+def held(
+    needs: tuple[tuple[float, int], ...], *, need: int, cold_start: float, started: float, now: float
+) -> Held | None:
+    """The largest need of the hold window; None while the scaler is young and holds everything.
+
+    needs: (unix seconds, replicas) of past ticks.
+    """
+    if now < young_until(started=started, cold_start=cold_start):
+        return None
+    window = HOLD_COLD_STARTS * cold_start
+    recent = [(time, count) for time, count in needs if now - time <= window]
+    largest = max((count for _, count in recent), default=need)
+    lets_go = max((time for time, count in recent if count > need), default=now) + window
+    return Held(max(largest, need), lets_go)
+
+
+def young_until(*, started: float, cold_start: float) -> float:
+    """Until when a scaler that began at `started` holds."""
+    return started + min(cold_start + YOUNG_EXTRA_SECONDS, YOUNG_COLD_STARTS * cold_start)
+
+
+def largest_step_down(current: int) -> int:
+    """Replicas that may go at once."""
+    return max(1, math.floor(current * DOWN_SHARE))

@@ -1,0 +1,100 @@
+"""One pod's counters at two samples, and what moved between them by the samples' own times."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from inference_fleet.scaling.types import PodSample
+
+
+@dataclass(frozen=True)
+class PodCounters:
+    """The counters of one pod at its last believed sample; running and waiting are the gauges of that moment."""
+
+    sample_time: float
+    prompt_tokens: float = 0.0
+    cached_prompt_tokens: float = 0.0
+    generation_tokens: float = 0.0
+    finished_requests: float = 0.0
+    rejected_requests: float = 0.0
+    steps: float = 0.0
+    inter_token_sum_seconds: float = 0.0
+    inter_token_count: float = 0.0
+    running: float = 0.0
+    waiting: float = 0.0
+
+
+@dataclass(frozen=True)
+class PodChange:
+    """What one pod did between two samples. prompt: tokens computed, cached ones left out; queued, begun: change of
+    the waiting and the running requests.
+    """
+
+    pod: str
+    variant: str
+    seconds: float
+    prompt: float
+    generated: float
+    finished: float
+    rejected: float
+    steps: float
+    inter_token_seconds: float
+    inter_tokens: float
+    queued: float
+    begun: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether any counter did."""
+        return self.prompt + self.generated + self.finished + self.rejected > 0
+
+
+def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters:
+    """The sample's values. A counter that does not answer stays where it was: its series comes with its first event."""
+    old = before or PodCounters(sample_time=0.0)
+    assert sample.sample_time is not None
+    return PodCounters(
+        sample_time=sample.sample_time,
+        prompt_tokens=_or(sample.prompt_tokens, old.prompt_tokens),
+        cached_prompt_tokens=_or(sample.cached_prompt_tokens, old.cached_prompt_tokens),
+        generation_tokens=_or(sample.generation_tokens, old.generation_tokens),
+        finished_requests=_or(sample.finished_requests, old.finished_requests),
+        rejected_requests=_or(sample.rejected_requests, old.rejected_requests),
+        steps=_or(sample.steps, old.steps),
+        inter_token_sum_seconds=_or(sample.inter_token_sum_seconds, old.inter_token_sum_seconds),
+        inter_token_count=_or(sample.inter_token_count, old.inter_token_count),
+        running=_or(sample.running, old.running),
+        waiting=_or(sample.waiting, old.waiting),
+    )
+
+
+def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -> PodChange:
+    """What moved. An engine that has restarted (a counter fell) counts from zero, gauges too."""
+    if after.generation_tokens < before.generation_tokens or after.prompt_tokens < before.prompt_tokens:
+        before = PodCounters(sample_time=before.sample_time)
+    prompt = _increase(before.prompt_tokens, after.prompt_tokens)
+    cached = _increase(before.cached_prompt_tokens, after.cached_prompt_tokens)
+    return PodChange(
+        pod=pod,
+        variant=variant,
+        seconds=after.sample_time - before.sample_time,
+        prompt=max(0.0, prompt - cached),
+        generated=_increase(before.generation_tokens, after.generation_tokens),
+        finished=_increase(before.finished_requests, after.finished_requests),
+        rejected=_increase(before.rejected_requests, after.rejected_requests),
+        steps=_increase(before.steps, after.steps),
+        inter_token_seconds=_increase(before.inter_token_sum_seconds, after.inter_token_sum_seconds),
+        inter_tokens=_increase(before.inter_token_count, after.inter_token_count),
+        queued=after.waiting - before.waiting,
+        begun=after.running - before.running,
+    )
+
+
+def _increase(before: float, after: float) -> float:
+    """Difference of a counter; one that fell counts from zero."""
+    return after - before if after >= before else after
+
+
+def _or(value: float | None, former: float) -> float:
+    return value if value is not None and 0 <= value < math.inf else former

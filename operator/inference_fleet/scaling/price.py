@@ -1,0 +1,158 @@
+"""What it is worth to avoid misses, and the number of replicas that follows.
+
+N + price x E[share of misses with N replicas] is least at N*: the online form of the Lagrangian of the offline
+optimum, which is why one constant serves smooth and bursty traffic alike. Source: design, sections 5 and 5.1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from inference_fleet.scaling.forecast import Outlook
+from inference_fleet.scaling.violation_curve import LOG_FIRST, LOG_RATIO, Curve
+
+# How many times the mean fleet one would pay for not failing everybody, at a target of 99 %.
+START_PRICE: Final = 22.0
+LEAST_PRICE: Final = 9.0
+MOST_PRICE: Final = 60.0
+USUAL_TARGET: Final = 0.99
+# The part of the budget's window that is not lived yet counts as spent to this share.
+USUAL_SPENT: Final = 0.95
+STEEPNESS: Final = 8.0
+MOST_SPENT: Final = 2.0
+# Of the budget, kept back for what the window cannot see.
+USED_BUDGET: Final = 0.8
+BUDGET_SECONDS: Final = 24 * 3600.0
+IGNORED_SECONDS: Final = 300.0
+MEAN_SECONDS: Final = 6 * 3600.0
+LEAST_MEAN_SECONDS: Final = 300.0
+SHORT_SECONDS: Final = 600.0
+# No more than this share may be expected to miss beyond those that nothing can save, whatever it costs.
+MOST_MISSES: Final = 0.15
+EXACT_UP_TO: Final = 64
+
+
+@dataclass(frozen=True)
+class Means:
+    """Decayed sums and their weights: replicas and arrivals over hours, arrivals and demand over ten minutes."""
+
+    replicas: float = 0.0
+    arrivals: float = 0.0
+    weight: float = 0.0
+    short_arrivals: float = 0.0
+    short_demand: float = 0.0
+    short_weight: float = 0.0
+
+    def learned(self, *, replicas: float, arrivals: float, demand: float, seconds: float) -> Means:
+        """With one tick."""
+        long, short = math.exp(-seconds / MEAN_SECONDS), math.exp(-seconds / SHORT_SECONDS)
+        return Means(
+            replicas=self.replicas * long + replicas * (1 - long),
+            arrivals=self.arrivals * long + arrivals * (1 - long),
+            weight=self.weight * long + (1 - long),
+            short_arrivals=self.short_arrivals * short + arrivals * (1 - short),
+            short_demand=self.short_demand * short + demand * (1 - short),
+            short_weight=self.short_weight * short + (1 - short),
+        )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Misses and requests of the last day, decayed."""
+
+    misses: float = 0.0
+    requests: float = 0.0
+
+    def learned(self, *, misses: float, requests: float, seconds: float) -> Budget:
+        """With one tick."""
+        kept = math.exp(-seconds / BUDGET_SECONDS)
+        return Budget(self.misses * kept + min(misses, requests), self.requests * kept + requests)
+
+    def spent(self, *, target: float, age: float) -> float:
+        """Spent share of the error budget; what is not lived yet counts as nearly spent. age: seconds."""
+        lived = 1 - math.exp(-max(0.0, age - IGNORED_SECONDS) / BUDGET_SECONDS)
+        allowed = USED_BUDGET * (1 - target)
+        seen = self.misses / (allowed * self.requests) if self.requests > 0 else USUAL_SPENT
+        return lived * seen + (1 - lived) * USUAL_SPENT
+
+
+def pure_price(spent: float, *, target: float) -> float:
+    """The price as a pure number: mean fleets that one would pay for not failing everybody."""
+    scale = (1 - USUAL_TARGET) / (1 - target)
+    price = START_PRICE * math.exp(STEEPNESS * (min(spent, MOST_SPENT) - USUAL_SPENT))
+    return scale * min(max(price, LEAST_PRICE), MOST_PRICE)
+
+
+def price_in_replicas(pure: float, means: Means, outlook: Outlook) -> float:
+    """The price of all requests of the forecast moment missing, in replicas.
+
+    pure x (mean replicas / mean arrivals) x forecast arrivals. Example: 22 x (5 replicas / 10 per second) x 10 = 110.
+    """
+    if means.arrivals <= 0 or means.short_demand <= 0:
+        return pure * outlook.demand
+    arriving = outlook.demand * means.short_arrivals / means.short_demand
+    return pure * (means.replicas / means.arrivals) * arriving
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The cheapest capacity (replicas) and the share of misses expected with it."""
+
+    replicas: int
+    misses: float
+
+
+def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int) -> Choice:
+    """The N in 1..most that minimises N + price x E(N), among those whose E(N) is tolerable."""
+    misses = _Expected(outlook, curve)
+    tolerable = curve.floor + MOST_MISSES
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        if misses.of(middle) <= tolerable:
+            high = middle
+        else:
+            low = middle + 1
+    best = Choice(low, misses.of(low))
+    least = best.replicas + price * best.misses
+    # Fleets of hundreds need no exact count.
+    step = max(1, low // EXACT_UP_TO)
+    candidate = low + step
+    # Beyond this even a fleet without avoidable misses costs more.
+    while candidate <= most and candidate + price * curve.floor < least:
+        share = misses.of(candidate)
+        if candidate + price * share < least:
+            best, least = Choice(candidate, share), candidate + price * share
+        candidate += step
+    return best
+
+
+class _Expected:
+    """E(N) = sum over errors of weight x v(forecast x error / N), on the curve's own grid for speed."""
+
+    __slots__ = ("_base", "_errors", "_last", "_rises", "_shares")
+
+    def __init__(self, outlook: Outlook, curve: Curve) -> None:
+        self._shares = curve.shares
+        self._rises = [b - a for a, b in pairwise(curve.shares)]
+        self._last = len(curve.shares) - 1
+        self._base = (outlook.log_demand - LOG_FIRST) / LOG_RATIO
+        self._errors = [(error / LOG_RATIO, weight) for error, weight in outlook.spread]
+
+    def of(self, replicas: int) -> float:
+        base = self._base - math.log(replicas) / LOG_RATIO
+        shares, rises, last = self._shares, self._rises, self._last
+        total = 0.0
+        for error, weight in self._errors:
+            place = base + error
+            if place <= 0:
+                total += weight * shares[0]
+            elif place >= last:
+                total += weight * shares[last]
+            else:
+                low = int(place)
+                total += weight * (shares[low] + (place - low) * rises[low])
+        return total

@@ -1,0 +1,104 @@
+"""The share of requests that miss their objective at a relative load: learned, isotonic, on a prior.
+
+z = demand / replicas that serve. This curve is what capacity means: it knows nothing of why requests are late. Its
+floor at small z is the share that no number of replicas can save. Source: design, section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+BINS: Final = 28
+FIRST_CENTRE: Final = 0.15
+RATIO: Final = 1.12
+LOG_FIRST: Final = math.log(FIRST_CENTRE)
+LOG_RATIO: Final = math.log(RATIO)
+TIME_CONSTANT_SECONDS: Final = 6 * 3600.0
+# Requests that the prior is worth, in every bin.
+PRIOR_REQUESTS: Final = 400.0
+PRIOR_FLOOR: Final = 0.0005
+PRIOR_KNEE: Final = 1.08
+PRIOR_WIDTH: Final = 0.085
+# The unit of z has changed when the seconds per prompt token by the usable share move by more than this.
+UNIT_TOLERANCE: Final = 0.15
+KEPT_ON_NEW_UNIT: Final = 0.1
+
+_PRIOR: Final = tuple(
+    max(PRIOR_FLOOR, 1 / (1 + math.exp(-(LOG_FIRST + k * LOG_RATIO - math.log(PRIOR_KNEE)) / PRIOR_WIDTH)))
+    for k in range(BINS)
+)
+_NOTHING: Final = (0.0,) * BINS
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Missing share at the bins' centres, ascending."""
+
+    shares: tuple[float, ...]
+
+    @property
+    def floor(self) -> float:
+        """What no number of replicas can save."""
+        return self.shares[0]
+
+    def at(self, log_load: float) -> float:
+        """The share at ln z, linear between the centres, flat beyond them."""
+        place = (log_load - LOG_FIRST) / LOG_RATIO
+        if place <= 0:
+            return self.shares[0]
+        if place >= BINS - 1:
+            return self.shares[-1]
+        low = int(place)
+        share = self.shares[low]
+        return share + (place - low) * (self.shares[low + 1] - share)
+
+
+@dataclass(frozen=True)
+class ViolationCurve:
+    """Requests and misses seen per bin of z, decayed; the unit (seconds per prompt token) they were counted in."""
+
+    requests: tuple[float, ...] = _NOTHING
+    misses: tuple[float, ...] = _NOTHING
+    unit: float | None = None
+
+    def learned(
+        self, *, load: float, requests: float, misses: float, seconds: float, unit: float | None
+    ) -> ViolationCurve:
+        """With one tick's requests at relative load `load`. seconds: since the last tick; unit: see the class."""
+        kept = math.exp(-seconds / TIME_CONSTANT_SECONDS)
+        base = self.unit if self.unit is not None else unit
+        if base is not None and unit is not None and abs(unit / base - 1) > UNIT_TOLERANCE:
+            kept, base = kept * KEPT_ON_NEW_UNIT, unit
+        place = round((math.log(max(load, 1e-6)) - LOG_FIRST) / LOG_RATIO)
+        place = min(max(place, 0), BINS - 1)
+        counted = [value * kept for value in self.requests]
+        missed = [value * kept for value in self.misses]
+        counted[place] += requests
+        missed[place] += min(requests, misses)
+        return ViolationCurve(tuple(counted), tuple(missed), base)
+
+    def curve(self) -> Curve:
+        """The isotonic curve of what was seen on the prior."""
+        weights = [value + PRIOR_REQUESTS for value in self.requests]
+        shares = [
+            (missed + PRIOR_REQUESTS * prior) / weight
+            for missed, prior, weight in zip(self.misses, _PRIOR, weights, strict=True)
+        ]
+        return Curve(isotonic(shares, weights))
+
+
+def isotonic(values: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
+    """The nearest ascending series, by weighted least squares: pool adjacent violators. 3 1 2 -> 2 2 2."""
+    blocks: list[tuple[float, float, int]] = []
+    for value, weight in zip(values, weights, strict=True):
+        count = 1
+        while blocks and blocks[-1][0] > value:
+            other, other_weight, other_count = blocks.pop()
+            total = weight + other_weight
+            value = (value * weight + other * other_weight) / total
+            weight, count = total, count + other_count
+        blocks.append((value, weight, count))
+    return tuple(value for value, _, count in blocks for _ in range(count))
