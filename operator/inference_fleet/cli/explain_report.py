@@ -111,7 +111,8 @@ def explain_text(deployment: DeploymentView, *, now: float, zone: tzinfo, width:
 def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
     """One sentence: does it serve, with how much, since when."""
     name, ready = deployment.name, deployment.ready_replicas
-    counts = f"{ready} of {plural(deployment.desired_replicas, 'replica')} serve"
+    wanted = plural(deployment.desired_replicas, "replica")
+    counts = f"{ready} of {wanted} {'serves' if deployment.desired_replicas == 1 else 'serve'}"
     if ready > deployment.desired_replicas:
         # While a new revision comes up beside the old one.
         counts = f"{plural(ready, 'replica')} serve, {deployment.desired_replicas} wanted"

@@ -66,7 +66,7 @@ def test_a_refused_spec_names_the_field_while_the_former_goes_on() -> None:
     world.edit(engine={"vllm": {"version": "0.1.0"}})
     world.settle()
     lines = text(world).splitlines()
-    assert lines[0] == "llama's spec is refused since 15:06:40; the last accepted one goes on: 1 of 1 replica serve."
+    assert lines[0] == "llama's spec is refused since 15:06:40; the last accepted one goes on: 1 of 1 replica serves."
     assert lines[1].startswith("cause      spec.engine.vllm.version: vLLM 0.1.0 is not known")
     assert sum(line.startswith("cause") for line in lines) == 1
 
