@@ -65,6 +65,7 @@ class Reconciler:
         self._clock = clock
         self._telemetry = telemetry
         self._writing_runs: dict[Key, int] = {}
+        self._refused: dict[Key, str] = {}
 
     async def work(self) -> None:
         """Work keys off until cancelled. Raises LostLead: then nobody may go on."""
@@ -120,9 +121,11 @@ class Reconciler:
             key,
             pod_loads=self._decisions.pod_loads(key),
             reported_lengths=self._decisions.reported_lengths(key),
+            refused_write=self._refused.get(key),
         )
         if snapshot is None:
             self._writing_runs.pop(key, None)
+            self._refused.pop(key, None)
             self._telemetry.forget(key)
             return None
         wanted = plan(snapshot, self._decisions.decision(key, snapshot), self._clock.now())
@@ -137,7 +140,11 @@ class Reconciler:
             raise execution.stale
         if execution.refused:
             self._complain(snapshot.deployment, execution)
+            # The retry shows it as a condition.
+            self._refused[key] = str(execution.refused[0])
             raise execution.refused[0]
+        if self._refused.pop(key, None) is not None:
+            self._queue.add(key)
         return wanted.requeue_after_seconds
 
     async def _report(self, snapshot: Snapshot, wanted: Plan) -> set[Key]:

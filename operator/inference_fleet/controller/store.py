@@ -109,6 +109,7 @@ class Store:
         *,
         pod_loads: Mapping[str, float] = _NO_LOADS,
         reported_lengths: Mapping[str, int] = _NO_LENGTHS,
+        refused_write: str | None = None,
     ) -> Snapshot | None:
         """Everything a plan looks at; None if there is no such InferenceDeployment."""
         deployment = self._objects.get(INFERENCE_DEPLOYMENTS.plural, {}).get(key)
@@ -129,6 +130,7 @@ class Store:
             namespace_labels=None if namespace is None else dict(namespace["metadata"].get("labels") or {}),
             pod_loads=pod_loads,
             reported_lengths=reported_lengths,
+            refused_write=refused_write,
         )
 
     def _children_of(self, key: Key, resource: Resource) -> tuple[Object, ...]:

@@ -21,7 +21,8 @@ class Facts:
 
     needed: replicas that must serve now. recorded_rollout: the accepted revision whose rollout had completed before.
     lacking: words on replicas that find no devices. failing: reason and words on the newest pods that fail.
-    overdue: the newest revision had its time. updates: words on renderings that differ.
+    overdue: the newest revision had its time. updates: words on renderings that differ. refused_write: the API server's
+    words on a write that it did not take.
     """
 
     generation: int
@@ -44,6 +45,7 @@ class Facts:
     decision: Decision | None
     updates: str | None
     suspended: bool
+    refused_write: str | None
 
 
 def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Condition, ...]:
@@ -115,6 +117,8 @@ def _ready(facts: Facts, *, available: bool) -> Condition:
         serving = f"; {facts.ready} replicas of the last accepted spec serve" if facts.ready else ""
         words = (facts.refusals[0].text() if facts.refusals else "the spec cannot be read") + serving
         return _condition(facts, kind, "False", Reason.SPEC_NOT_ACCEPTED, words)
+    if facts.refused_write:
+        return _condition(facts, kind, "False", Reason.WRITE_REFUSED, _refused_words(facts.refused_write))
     if not facts.rolled_out:
         if facts.overdue and facts.failing is not None:
             return _condition(facts, kind, "False", Reason.ROLLOUT_FAILED, facts.failing_words)
@@ -144,6 +148,8 @@ def _stalled(facts: Facts) -> Condition | None:
 
 def _rolled_out(facts: Facts) -> Condition:
     kind = ConditionType.ROLLED_OUT
+    if facts.refused_write:
+        return _condition(facts, kind, "False", Reason.WRITE_REFUSED, _refused_words(facts.refused_write))
     if facts.rolled_out:
         return _condition(facts, kind, "True", Reason.ROLLED_OUT, "all replicas run the accepted revision")
     if facts.paused:
@@ -153,6 +159,10 @@ def _rolled_out(facts: Facts) -> Condition:
             facts, kind, "False", Reason.ROLLOUT_FAILED if facts.overdue else facts.failing, facts.failing_words
         )
     return _condition(facts, kind, "False", Reason.ROLLING_OUT, facts.rollout_words)
+
+
+def _refused_words(refusal: str) -> str:
+    return f"the API server refuses a write, which is tried again: {refusal}"
 
 
 def _capacity(facts: Facts) -> Condition:

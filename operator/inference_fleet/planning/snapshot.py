@@ -32,3 +32,5 @@ class Snapshot:
     """Pod name -> requests it runs and queues, as last sampled. Only chooses who goes first; best effort."""
     reported_lengths: Mapping[str, int] = field(default_factory=dict)
     """Variant -> longest sequence its engines say they take, tokens. Only shown, where the spec leaves it to them."""
+    refused_write: str | None = None
+    """What the API server said to the last attempt, where it refused a write of this object. Only shown."""

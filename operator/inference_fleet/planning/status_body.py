@@ -54,12 +54,13 @@ def status_body(
     former: Mapping[str, Any] = snapshot.deployment.get("status") or {}
     metadata = snapshot.deployment["metadata"]
     generation = int(metadata.get("generation") or 0)
+    refused = snapshot.refused_write
     if outcome.suspended:
-        facts = _facts(generation, acceptance, force, pools, limits, outcome, former, now=now)
+        facts = _facts(generation, acceptance, force, pools, limits, outcome, former, refused_write=refused, now=now)
         kept = {key: value for key, value in former.items() if key not in ("conditions", "observedGeneration")}
         conditions = _conditions(facts, former, now=now)
         return {**kept, "observedGeneration": generation, "conditions": conditions}
-    facts = _facts(generation, acceptance, force, pools, limits, outcome, former, now=now)
+    facts = _facts(generation, acceptance, force, pools, limits, outcome, former, refused_write=refused, now=now)
     body: dict[str, Any] = {"observedGeneration": generation, "conditions": _conditions(facts, former, now=now)}
     body["replicas"] = sum(len(pool.pods) for pool in pools)
     body["readyReplicas"] = facts.ready
@@ -130,6 +131,7 @@ def _facts(
     outcome: Outcome,
     former: Mapping[str, Any],
     *,
+    refused_write: str | None,
     now: float,
 ) -> Facts:
     current = {(rollout.acceptance.name, rollout.revision) for rollout in outcome.rollouts}
@@ -179,6 +181,7 @@ def _facts(
         decision=outcome.wish if outcome.measured else None,
         updates=_update_words(outcome),
         suspended=outcome.suspended,
+        refused_write=refused_write,
     )
 
 
