@@ -102,6 +102,13 @@ class OperatorSandbox:
         found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
         return found
 
+    def get_system(self, kind: str, name: str) -> dict[str, Any]:
+        """One object of the operator's namespace."""
+        found: dict[str, Any] = json.loads(
+            self.kubectl("get", kind, name, "-n", "inference-fleet-system", "-o", "json")
+        )
+        return found
+
     def items(self, kind: str, *, of: str) -> list[dict[str, Any]]:
         """All children of one kind of an InferenceDeployment."""
         selector = f"inferencefleet.io/deployment={of}"

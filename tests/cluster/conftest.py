@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.operator_sandbox import OperatorSandbox, operator_sandbox
 from inference_fleet.sandbox.cluster import Sandbox
 from inference_fleet.sandbox.state import Settings
 
@@ -38,3 +39,10 @@ def sandbox(_own_state_home: None, kernel_settings_before: dict[str, str]) -> It
     settings = Settings(name=f"test-{os.getpid()}", nodes=1, gpus_per_node=8, scrape_interval_seconds=1.0, audit=True)
     with Sandbox.start(settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def operator_world(_own_state_home: None, kernel_settings_before: dict[str, str]) -> Iterator[OperatorSandbox]:
+    """A sandbox with the operator as the manifests install it; the last to use it look at its audit log."""
+    with operator_sandbox("operator-tests") as found:
+        yield found
