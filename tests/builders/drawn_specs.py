@@ -13,8 +13,9 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from builders.checkpoint_configs import CHECKPOINTS, DRAFTS
+from builders.checkpoint_configs import CHECKPOINTS, DRAFTS, checkpoint_facts
 from inference_fleet.api.crd import inference_deployment_crd
+from inference_fleet.api.intent import plain
 from inference_fleet.engine.versions import EngineVersion, Flag, engine_version
 
 _SPEC = inference_deployment_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -104,7 +105,7 @@ class _Draw:
             "speculative.method": lambda: self._word(
                 ("ngram", "ngram", "draft_model", "eagle3", "mtp", *release.speculative_methods)
             ),
-            "speculative.model": lambda: {"huggingFace": {"repository": random.choice(list(DRAFTS))}},
+            "speculative.model": self._draft,
             "version": lambda: release.version,
             "image": lambda: "registry.example.com/vllm:1",
             "trustRemoteCode": lambda: random.random() < 0.1,
@@ -119,6 +120,16 @@ class _Draw:
             if name in required or self._random.random() < often:
                 found[name] = self._value(inner, f"{path}.{name}" if path else name)
         return found
+
+    def _draft(self) -> dict[str, Any]:
+        """A checkpoint whose shape is said: the operator cannot look into its folder as vLLM does."""
+        repository = self._random.choice(list(DRAFTS))
+        shape = plain(checkpoint_facts(repository))
+        known = _SPEC["properties"]["model"]["properties"]["shape"]["properties"]
+        return {
+            "huggingFace": {"repository": repository},
+            "shape": {name: value for name, value in shape.items() if name in known},
+        }
 
     def _value(self, schema: Mapping[str, Any], path: str) -> Any:
         random = self._random

@@ -13,7 +13,7 @@ from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.arguments import engine_arguments, engine_environment
 from inference_fleet.engine.case import Case, Check
-from inference_fleet.engine.checks import batching, cache, memory, model, parallelism, performance, speculation
+from inference_fleet.engine.checks import batching, cache, drafts, memory, model, parallelism, performance, speculation
 from inference_fleet.engine.checks.extra_arguments import extra_arguments
 from inference_fleet.engine.checks.faults import faults
 from inference_fleet.engine.checks.quantization import quantization
@@ -42,7 +42,11 @@ _CHECKS: tuple[Check, ...] = (
     batching.bounds,
     batching.scheduling_policy,
     speculation.method,
-    speculation.draft_vocabulary,
+    speculation.depth,
+    drafts.draft,
+    drafts.draft_architecture,
+    drafts.draft_vocabulary,
+    drafts.draft_devices,
     speculation.depth_by_batch_size,
     speculation.async_scheduling,
     parallelism.devices_of_a_node,

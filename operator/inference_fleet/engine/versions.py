@@ -56,13 +56,14 @@ class QuantizationMethod:
     """One value of --quantization.
 
     minimum_capability: compute capability times ten. online: quantizes an unquantized checkpoint while loading.
-    unsupported: platform -> why not there.
+    reads: methods of checkpoints that it loads; `unquantized`, or `any`. unsupported: platform -> why not there.
     """
 
     method: str
     minimum_capability: int
     activation_types: tuple[str, ...]
     online: bool
+    reads: tuple[str, ...]
     deprecated: bool
     unsupported: Mapping[str, str]
 
@@ -77,7 +78,10 @@ class BatchDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EngineVersion:
-    """One release. reviewed: whether this very patch is the one the data was read from, or an older one."""
+    """One release. reviewed: whether this very patch is the one the data was read from, or an older one.
+
+    mtp_architectures: classes of checkpoints that have layers for further tokens. draft_architectures: of drafts.
+    """
 
     version: str
     minor: str
@@ -90,6 +94,8 @@ class EngineVersion:
     speculative_keys: tuple[str, ...]
     removed_speculative: Mapping[str, str]
     deprecated_speculative: Mapping[str, str]
+    mtp_architectures: frozenset[str]
+    draft_architectures: frozenset[str]
     kv_cache_types: tuple[str, ...]
     images: Mapping[str, str]
     gpu_memory_utilization_percent: int
@@ -164,6 +170,8 @@ def _load(version: str, minor: str) -> EngineVersion:
         speculative_keys=tuple(data["speculative"]["keys"]),
         removed_speculative=MappingProxyType(data["speculative"]["removed"]),
         deprecated_speculative=MappingProxyType(data["speculative"]["deprecated"]),
+        mtp_architectures=frozenset(data["speculative"]["mtpArchitectures"]),
+        draft_architectures=frozenset(data["speculative"]["draftArchitectures"]),
         kv_cache_types=tuple(data["kvCacheTypes"]),
         images=MappingProxyType(data["images"]),
         gpu_memory_utilization_percent=data["defaults"]["gpuMemoryUtilizationPercent"],
@@ -182,6 +190,7 @@ def _method(row: Mapping[str, Any]) -> QuantizationMethod:
         minimum_capability=row["minimumCapability"],
         activation_types=tuple(row["activationTypes"]),
         online=row["online"],
+        reads=tuple(row["reads"]),
         deprecated=row.get("deprecated", False),
         unsupported=MappingProxyType(row.get("unsupported", {})),
     )

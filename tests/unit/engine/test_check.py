@@ -103,7 +103,13 @@ def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
         ({"speculative": {"method": "custom_class"}}, "speculative.method", Reason.UNSUPPORTED_SETTING),
         ({"speculative": {"method": "ngram"}}, "speculative.numSpeculativeTokens", Reason.CONFLICTING_SETTINGS),
         (
-            {"speculative": {"method": "eagle3", "model": {"s3": {"uri": "s3://bucket/draft"}}}},
+            {
+                "speculative": {
+                    "method": "eagle3",
+                    "numSpeculativeTokens": 3,
+                    "model": {"s3": {"uri": "s3://bucket/draft"}},
+                }
+            },
             "speculative.model.s3",
             Reason.NOT_SUPPORTED_YET,
         ),
@@ -112,6 +118,7 @@ def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
                 "parallelism": {"tensorParallelSize": 4},
                 "speculative": {
                     "method": "eagle3",
+                    "numSpeculativeTokens": 3,
                     "draftTensorParallelSize": 2,
                     "model": {"huggingFace": {"repository": "org/draft"}},
                 },
@@ -152,7 +159,14 @@ def test_what_cannot_work_is_refused_at_its_field(vllm: dict[str, Any], path: st
     [
         {"quantization": {"method": "fp8_per_tensor"}, "kvCache": {"kvCacheDtype": "fp8"}},
         {"quantization": {"method": "fbgemm_fp8"}, "extraArgs": ["--allow-deprecated-quantization"]},
-        {"version": "0.32.0", "speculative": {"method": "medusa", "numSpeculativeTokens": 3}},
+        {
+            "version": "0.32.0",
+            "speculative": {
+                "method": "medusa",
+                "numSpeculativeTokens": 3,
+                "model": {"huggingFace": {"repository": "org/draft"}},
+            },
+        },
         {"speculative": {"method": "suffix"}},
         {"parallelism": {"tensorParallelSize": 2, "pipelineParallelSize": 2, "dataParallelSize": 2}},
         {"extraArgs": ["--compilation-config.mode=3", "--compilation-config.cudagraph_mode=FULL"]},

@@ -81,3 +81,75 @@ def test_a_quantized_checkpoint_is_refused_where_its_method_does_not_run(model: 
 
     assert "needs compute capability 7.5 or newer; AcceleratorClass class has 7.0" in message
     assert messages(check(model), "model") == []
+
+
+def shaped(architecture: str) -> dict[str, Any]:
+    shape = {"architecture": architecture, "vocabSize": 128256, "numAttentionHeads": 12}
+    return {"huggingFace": {"repository": "org/draft"}, "shape": shape}
+
+
+@pytest.mark.parametrize(
+    ("model", "speculative", "path", "words"),
+    [
+        (LLAMA, {"method": "mtp"}, "method", "no layers in LlamaForCausalLM"),
+        (LLAMA, {"method": "mtp", "model": shaped("LlamaForCausalLM")}, "model", "LlamaForCausalLM has no layers"),
+        (LLAMA, {"method": "eagle", "model": shaped("LlamaForCausalLMEagle3")}, "model", "no draft for eagle"),
+        (LLAMA, {"method": "dflash", "model": shaped("LlamaForCausalLM")}, "model", "no draft for dflash"),
+        ("zai-org/GLM-4.5-Air", {"method": "mtp"}, None, ""),
+        (LLAMA, {"method": "mtp", "model": shaped("Gemma4AssistantForCausalLM")}, None, ""),
+        (LLAMA, {"method": "eagle3", "model": shaped("LlamaForCausalLM")}, None, ""),
+        (LLAMA, {"method": "eagle", "model": shaped("LlamaForCausalLM")}, None, ""),
+    ],
+)
+def test_a_draft_is_one_that_was_made_for_the_method(
+    model: str, speculative: dict[str, Any], path: str | None, words: str
+) -> None:
+    result = check(model, speculative={"numSpeculativeTokens": 3, **speculative}, parallelism={"tensorParallelSize": 4})
+    found = [refusal for refusal in result.refusals if refusal.path.startswith("engine.vllm.speculative")]
+
+    assert [refusal.path for refusal in found] == ([f"engine.vllm.speculative.{path}"] if path else [])
+    assert all(words in refusal.message for refusal in found)
+
+
+@pytest.mark.parametrize(("devices", "said", "refused"), [(8, None, True), (8, 1, False), (4, None, False)])
+def test_a_drafts_heads_are_split_as_the_models_are(devices: int, said: int | None, refused: bool) -> None:
+    speculative = {"method": "eagle3", "numSpeculativeTokens": 3, "model": shaped("LlamaForCausalLM")}
+    speculative |= {"draftTensorParallelSize": said} if said else {}
+    result = check(LLAMA, speculative=speculative, parallelism={"tensorParallelSize": devices})
+
+    found = messages(result, "engine.vllm.speculative.draftTensorParallelSize")
+    assert found == ([f"the draft's 12 attention heads cannot be split over {devices} devices."] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "words"),
+    [
+        (LLAMA, "awq", "loads checkpoints that are quantized; this one is not"),
+        (LLAMA, "online", "says by itself not how"),
+        ("Qwen/Qwen3-8B-AWQ", "fp8_per_tensor", "is not how this checkpoint is quantized: awq"),
+        (LLAMA, "fp8", None),
+        (LLAMA, "fp8_per_tensor", None),
+        ("Qwen/Qwen3-8B-AWQ", "awq_marlin", None),
+        ("Qwen/Qwen3-8B-AWQ", "moe_wna16", None),
+    ],
+)
+def test_a_method_reads_only_the_checkpoints_it_is_made_for(model: str, method: str, words: str | None) -> None:
+    found = messages(check(model, quantization={"method": method}), "engine.vllm.quantization.method")
+
+    assert len(found) == (words is not None)
+    assert all(words is not None and words in message for message in found)
+
+
+def test_a_quantized_checkpoint_computes_in_types_of_its_method() -> None:
+    (message,) = messages(check("Qwen/Qwen3-8B-AWQ", dtype="float32"), "engine.vllm.dtype")
+
+    assert message == "float32 does not go with quantization awq, which computes in float16 or bfloat16."
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("nvfp4", True), ("nvfp4_ds_mla", False), ("fp8", False)])
+def test_a_latent_cache_has_types_of_its_own(kind: str, refused: bool) -> None:
+    found = messages(
+        check("deepseek-ai/DeepSeek-V3", kvCache={"kvCacheDtype": kind}), "engine.vllm.kvCache.kvCacheDtype"
+    )
+
+    assert bool(found) == refused

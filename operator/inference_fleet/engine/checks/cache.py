@@ -12,6 +12,9 @@ _PATH = "engine.vllm.kvCache.kvCacheDtype"
 # These mean "as the model computes": another type of the model is refused by vLLM.
 _MODEL_TYPES = {"float16": ("float16", "half"), "bfloat16": ("bfloat16",)}
 
+# config/vllm.py of 0.32 and 0.33.
+_NOT_LATENT = "nvfp4"
+
 
 def cache_type(case: Case) -> Iterator[Finding]:
     """Known to the release, and not at odds with the model's own type."""
@@ -23,6 +26,9 @@ def cache_type(case: Case) -> Iterator[Finding]:
         way_out = f"Known are {', '.join(case.version.kv_cache_types)}."
         yield Refusal(_PATH, Reason.UNSUPPORTED_SETTING, message, way_out)
         return
+    if wanted.startswith(_NOT_LATENT) and not wanted.endswith("_ds_mla") and case.facts and case.facts.kv_lora_rank:
+        message = f"{wanted} does not go with the model's latent attention."
+        yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, "Use fp8, or leave it out.")
     dtype = case.engine.dtype
     if dtype not in (None, "auto") and wanted in _MODEL_TYPES and dtype not in _MODEL_TYPES[wanted]:
         message = f"{wanted} must be the model's own type, which is set to {dtype}."

@@ -10,18 +10,11 @@ from inference_fleet.engine.case import Case, Finding
 from inference_fleet.engine.versions import QuantizationMethod
 
 _PATH = "engine.vllm.quantization.method"
+_CONFIGURATION = "--quantization-config"
 _ALLOW_DEPRECATED = "--allow-deprecated-quantization"
 # vLLM's names of the activation types; a type it would choose by itself is not judged.
 _ACTIVATION_TYPES = {"half": "float16", "float": "float32", "float16": "float16", "bfloat16": "bfloat16"}
 _ACTIVATION_TYPES |= {"float32": "float32"}
-# Several methods read the same checkpoints: the kernel differs, the files do not.
-_SAME_FILES = (
-    {"awq", "auto_awq", "awq_marlin"},
-    {"gptq", "auto_gptq", "gptq_marlin"},
-    {"modelopt", "modelopt_fp4", "modelopt_mxfp8", "modelopt_mixed"},
-    {"mxfp4", "gpt_oss_mxfp4"},
-    {"fp8", "deepseek_v4_fp8"},
-)
 
 
 def quantization(case: Case) -> Iterator[Finding]:
@@ -37,6 +30,7 @@ def quantization(case: Case) -> Iterator[Finding]:
     yield from _on_device(case, method)
     yield from _with_type(case, method)
     yield from _for_checkpoint(case, method)
+    yield from _configured(case, method)
     yield from _deprecated(case, method)
 
 
@@ -46,6 +40,7 @@ def _of_checkpoint(case: Case) -> Iterator[Finding]:
     method = case.version.quantization.get(own) if own else None
     if method is None:
         return
+    yield from _with_type(case, method)
     for finding in _on_device(case, method):
         message = f"the checkpoint is quantized with {own}: {finding.message}"
         yield Refusal("model", finding.reason, message, "Use a class that runs it, or another checkpoint of the model.")
@@ -88,11 +83,25 @@ def _with_type(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
 
 
 def _for_checkpoint(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
-    own = case.shape.quantization_method if case.shape else None
-    if own is None or own == method.method or any({own, method.method} <= same for same in _SAME_FILES):
-        return
-    message = f"{method.method} is not how this checkpoint is quantized: {own}."
-    yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, "Leave quantization out: vLLM reads the checkpoint's.")
+    own = case.facts.quantization_method if case.facts else None
+    if own is not None and own not in method.reads and "any" not in method.reads:
+        message = f"{method.method} is not how this checkpoint is quantized: {own}."
+        way_out = "Leave quantization out: vLLM reads the checkpoint's."
+        yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, way_out)
+    # A shape that somebody wrote down may leave the method out; a file does not.
+    if own is None and case.shape_source in ("config", "catalogue") and "unquantized" not in method.reads:
+        message = f"{method.method} loads checkpoints that are quantized; this one is not."
+        online = [name for name in _usable(case) if case.version.quantization[name].online and name != "online"]
+        way_out = f"While loading, here: {', '.join(online) or 'nothing'}; or use a checkpoint made with it."
+        yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, way_out)
+
+
+def _configured(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
+    words = [word.partition("=")[0].partition(".")[0] for word in case.engine.extra_args or ()]
+    if method.method == "online" and _CONFIGURATION not in words:
+        message = "online says by itself not how weights are to be quantized."
+        way_out = f"Add {_CONFIGURATION} with linear, moe or targets to extraArgs, or name the method: fp8_per_tensor."
+        yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, way_out)
 
 
 def _deprecated(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
