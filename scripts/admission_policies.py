@@ -175,7 +175,13 @@ def _children() -> list[Object]:
 
 
 def _rule(group: str, plurals: Sequence[str], operations: Sequence[str]) -> Object:
-    return {"apiGroups": [group], "apiVersions": ["*"], "operations": list(operations), "resources": list(plurals)}
+    return {
+        "apiGroups": [group],
+        "apiVersions": ["*"],
+        "operations": list(operations),
+        "resources": list(plurals),
+        "scope": "*",
+    }
 
 
 def _by_the_operator() -> Object:
@@ -204,7 +210,13 @@ def _policy(
     """One policy. validations: (expression, message or, where it holds a quote, an expression for it)."""
     spec: Object = {
         "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": rules},
+        # With the API server's defaults: it is one value to server-side apply, and two tools that apply it agree.
+        "matchConstraints": {
+            "matchPolicy": "Equivalent",
+            "namespaceSelector": {},
+            "objectSelector": {},
+            "resourceRules": rules,
+        },
         "matchConditions": conditions,
     }
     if variables:

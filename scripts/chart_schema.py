@@ -49,7 +49,7 @@ def schema(descriptions: Mapping[str, str]) -> Schema:
         "imagePullSecrets": _PARTS,
         "crds": {"install": _SWITCH, "keep": _SWITCH},
         "prometheus": {
-            "url": {"type": "string", "pattern": "^https?://"},
+            "url": {"type": "string", "pattern": "^https?://[^@]+$"},
             "certificateAuthority": _FILE,
             "token": _FILE,
         },

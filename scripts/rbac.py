@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from inference_fleet.adapters.resources import NAMESPACES
 from inference_fleet.api.names import ACCELERATOR_CLASS_PLURAL, GROUP, INFERENCE_DEPLOYMENT_PLURAL
 from inference_fleet.controller.permissions import Permission, permissions
 
@@ -72,7 +73,10 @@ def _chart() -> str:
     everywhere = permissions("cluster")
     lists = {
         "everywhere": everywhere,
-        "ofTheCluster": [each for each in everywhere if not each.resource.namespaced],
+        "ofTheCluster": [
+            *(each for each in everywhere if not each.resource.namespaced and each.resource != NAMESPACES),
+            *permissions("listed namespaces"),
+        ],
         "ofNamespaces": [each for each in everywhere if each.resource.namespaced],
         "ofOwnNamespace": permissions("own namespace"),
     }

@@ -117,6 +117,7 @@ def test_helms_own_check_finds_nothing() -> None:
         ("settings.workers=0", "minimum: got 0, want 1"),
         ("settings.logLevel=loud", "/settings/logLevel"),
         ("prometheus.url=prometheus:9090", "/prometheus/url"),
+        ("prometheus.url=http://user:password@prometheus:9090", "/prometheus/url"),
         ("prometheus.token.name=x", "/prometheus/token"),
         ("namespaces={Chat}", "/namespaces/0"),
         ("image.digest=latest", "/image/digest"),
@@ -162,7 +163,7 @@ def granted(role: Object) -> set[tuple[str, str, str]]:
 def test_in_listed_namespaces_the_cluster_role_holds_only_what_has_no_namespace() -> None:
     objects = rendered("--set", "namespaces={chat,code}")
     table = permissions("cluster")
-    wide = {(p.resource.group, p.path, v) for p in table for v in p.verbs if not p.resource.namespaced}
+    wide = {("", "namespaces", "get"), *(("inferencefleet.io", "acceleratorclasses", v) for v in ("list", "watch"))}
     narrow = {(p.resource.group, p.path, v) for p in table for v in p.verbs if p.resource.namespaced}
     found = by_name(objects)
     assert granted(found["ClusterRole", "inference-fleet"]) == wide

@@ -3,7 +3,7 @@
 # what users want; patch: spec.replicas, once, where Manual or External leave it out
 - apiGroups: ["inferencefleet.io"]
   resources: [inferencedeployments]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # what became of it
 - apiGroups: ["inferencefleet.io"]
   resources: [inferencedeployments/status]
@@ -15,39 +15,39 @@
 # what devices there are
 - apiGroups: ["inferencefleet.io"]
   resources: [acceleratorclasses]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # labels, for an AcceleratorClass that is only for some namespaces
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # one for each pool of replicas; patch: their count
 - apiGroups: ["apps"]
   resources: [replicasets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch, delete]
 # readiness; patch: out of the endpoints and who goes first; delete: a pod that never served
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [list, watch, patch, delete]
 # records of accepted specs
 - apiGroups: ["apps"]
   resources: [controllerrevisions]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, delete]
 # how callers reach the engines
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch]
 # the engines' identity, without a token
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch]
 # one replica at a time when nodes are drained
 - apiGroups: ["policy"]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch]
 # who may talk to the engines
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch, delete]
 # what the scaler has learned; list: after a restart
 - apiGroups: [""]
   resources: [configmaps]
@@ -62,18 +62,18 @@
 # what devices there are
 - apiGroups: ["inferencefleet.io"]
   resources: [acceleratorclasses]
-  verbs: [get, list, watch]
-# labels, for an AcceleratorClass that is only for some namespaces
+  verbs: [list, watch]
+# labels of the namespaces that are listed
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [get]
 {{- end }}
 
 {{- define "inference-fleet.rules.ofNamespaces" -}}
 # what users want; patch: spec.replicas, once, where Manual or External leave it out
 - apiGroups: ["inferencefleet.io"]
   resources: [inferencedeployments]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # what became of it
 - apiGroups: ["inferencefleet.io"]
   resources: [inferencedeployments/status]
@@ -85,31 +85,31 @@
 # one for each pool of replicas; patch: their count
 - apiGroups: ["apps"]
   resources: [replicasets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch, delete]
 # readiness; patch: out of the endpoints and who goes first; delete: a pod that never served
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [list, watch, patch, delete]
 # records of accepted specs
 - apiGroups: ["apps"]
   resources: [controllerrevisions]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, delete]
 # how callers reach the engines
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch]
 # the engines' identity, without a token
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch]
 # one replica at a time when nodes are drained
 - apiGroups: ["policy"]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch]
 # who may talk to the engines
 - apiGroups: ["networking.k8s.io"]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, get, create, patch, delete]
 # what the scaler has learned; list: after a restart
 - apiGroups: [""]
   resources: [configmaps]

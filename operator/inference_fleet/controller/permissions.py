@@ -26,15 +26,19 @@ from inference_fleet.adapters.resources import (
 )
 
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete"]
-Reach = Literal["cluster", "own namespace"]
+Reach = Literal["cluster", "listed namespaces", "own namespace"]
 
-_FOLLOW: Final[tuple[Verb, ...]] = ("get", "list", "watch")
-_KEEP: Final[tuple[Verb, ...]] = (*_FOLLOW, "create", "patch", "delete")
+_FOLLOW: Final[tuple[Verb, ...]] = ("list", "watch")
+# get: what a create found in its place.
+_MAKE: Final[tuple[Verb, ...]] = (*_FOLLOW, "get", "create")
 
 
 @dataclass(frozen=True)
 class Permission:
-    """Verbs on one resource, and the reason they are needed. reach: everywhere, or where the operator itself runs."""
+    """Verbs on one resource, and the reason they are needed.
+
+    reach: everywhere; everywhere, but only where the operator works in listed namespaces; where the operator runs.
+    """
 
     resource: Resource
     verbs: tuple[Verb, ...]
@@ -63,17 +67,18 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     ),
     Permission(ACCELERATOR_CLASSES, _FOLLOW, "what devices there are"),
     Permission(NAMESPACES, _FOLLOW, "labels, for an AcceleratorClass that is only for some namespaces"),
-    Permission(REPLICA_SETS, _KEEP, "one for each pool of replicas; patch: their count"),
+    Permission(NAMESPACES, ("get",), "labels of the namespaces that are listed", reach="listed namespaces"),
+    Permission(REPLICA_SETS, (*_MAKE, "patch", "delete"), "one for each pool of replicas; patch: their count"),
     Permission(
         PODS,
         (*_FOLLOW, "patch", "delete"),
         "readiness; patch: out of the endpoints and who goes first; delete: a pod that never served",
     ),
-    Permission(CONTROLLER_REVISIONS, _KEEP, "records of accepted specs"),
-    Permission(SERVICES, _KEEP, "how callers reach the engines"),
-    Permission(SERVICE_ACCOUNTS, _KEEP, "the engines' identity, without a token"),
-    Permission(DISRUPTION_BUDGETS, _KEEP, "one replica at a time when nodes are drained"),
-    Permission(NETWORK_POLICIES, _KEEP, "who may talk to the engines"),
+    Permission(CONTROLLER_REVISIONS, (*_MAKE, "delete"), "records of accepted specs"),
+    Permission(SERVICES, (*_MAKE, "patch"), "how callers reach the engines"),
+    Permission(SERVICE_ACCOUNTS, (*_MAKE, "patch"), "the engines' identity, without a token"),
+    Permission(DISRUPTION_BUDGETS, (*_MAKE, "patch"), "one replica at a time when nodes are drained"),
+    Permission(NETWORK_POLICIES, (*_MAKE, "patch", "delete"), "who may talk to the engines"),
     Permission(CONFIG_MAPS, ("get", "list", "create", "patch"), "what the scaler has learned; list: after a restart"),
     Permission(EVENTS, ("create",), "events on InferenceDeployments"),
     Permission(LEASES, ("get", "create", "update"), "one operator writes at a time", reach="own namespace"),

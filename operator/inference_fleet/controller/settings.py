@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     def _is_url(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        if "@" in value:
+            # The address is told in conditions and logs.
+            raise ValueError("must not hold a user or a password: use prometheus_token_file")
         return value.rstrip("/")
 
     @property

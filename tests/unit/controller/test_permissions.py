@@ -42,7 +42,7 @@ def test_there_is_no_wildcard_and_no_secret() -> None:
 
 
 def test_no_permission_stands_twice() -> None:
-    assert len({(p.resource, p.subresource) for p in PERMISSIONS}) == len(PERMISSIONS)
+    assert len({(p.resource, p.subresource, p.reach) for p in PERMISSIONS}) == len(PERMISSIONS)
 
 
 def test_what_is_followed_by_list_and_watch_may_be_listed_and_watched() -> None:
