@@ -23,6 +23,7 @@ GENERATORS: tuple[str, ...] = (
     "api_reference:generate",
     "chart:generate",
     "metrics_reference:generate",
+    "command_reference:generate",
     "memory_page:generate",
 )
 
