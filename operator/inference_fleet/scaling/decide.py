@@ -36,13 +36,15 @@ class _Situation:
     """Counts of replicas the rules look at.
 
     need: what the load takes. current: what the ReplicaSets ask for. raised: those of them that serve or will, and
-    what the load takes beyond; lacks: some variant needs more than its ReplicaSets ask for.
+    what the load takes beyond; lacks: some variant needs more than its ReplicaSets ask for. idle: seconds of proved
+    idleness.
     """
 
     need: int
     current: int
     raised: int
     lacks: bool
+    idle: float
 
 
 @dataclass(frozen=True)
@@ -61,43 +63,49 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     `now`: unix seconds. An empty memory is valid: the scaler then holds until its windows have filled.
     """
     load = read_signals(memory.pods, observation, seen_at=memory.seen_at, now=now)
-    estimate, memory = estimated(memory, observation, limits, load, now=now)
-    memory = _with_state(memory, load, now=now)
+    estimate, learned = estimated(memory, observation, limits, load, now=now)
+    idle_since = _since(memory.idle_since, load, SignalState.IDLE, now=now)
     current = {variant.name: variant.desired for variant in observation.variants}
+    total = sum(current.values())
+    kept, needs = current, memory.needs
+    terms: tuple[Term, ...] = ()
     if estimate is None:
         carriers = _carriers(observation, limits, worth=(1.0,) * len(limits.variants))
-        situation = _Situation(need=0, current=sum(current.values()), raised=0, lacks=False)
-        kept = current
-        terms: tuple[Term, ...] = ()
         # unknown: hold. 5 ready, Prometheus gone -> 5; read as zero it would be the minimum.
-        words = f"signals are unknown ({load.problem}): hold {situation.current}"
-        wish = _Wish(situation.current, Rule.SIGNALS_UNKNOWN, words)
+        wish = _Wish(total, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {total}")
     else:
         carriers = _carriers(observation, limits, worth=estimate.worth)
+        idle = 0.0 if idle_since is None else now - idle_since
         # Nothing to do is no forecast: idleness goes down to the minimum.
-        wanted = 0 if _idle_for(memory, load, now=now) >= IDLE_AFTER_SECONDS else estimate.choice.replicas
+        wanted = 0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
         need = replicas_for_load(wanted, carriers, kept={})
-        coming = {variant.name: _coming(variant) for variant in observation.variants}
-        raised = replicas_for_load(wanted, carriers, kept=coming)
+        raised = replicas_for_load(wanted, carriers, kept={v.name: _coming(v) for v in observation.variants})
         situation = _Situation(
             need=sum(need.values()),
-            current=sum(current.values()),
+            current=total,
             raised=sum(raised.values()),
             lacks=any(count > current.get(name, 0) for name, count in raised.items()),
+            idle=idle,
         )
-        wish = _wish(memory, load, situation, estimate, now=now)
-        memory = replace(memory, needs=(*memory.needs, (now, situation.need))[-MAXIMUM_NEEDS:])
-        kept = raised if wish.rule in (Rule.BACKLOG, Rule.SATURATION, Rule.FORECAST) else current
+        wish = _wish(learned, load, situation, estimate, now=now)
+        needs = (*needs, (now, situation.need))[-MAXIMUM_NEEDS:]
+        if wish.rule in (Rule.BACKLOG, Rule.SATURATION, Rule.FORECAST):
+            kept = raised
         terms = _terms(load, estimate, carriers, need)
     bounded = within_bounds(wish.replicas, limits, now=now)
     # A recommendation that nobody follows is no step down: the next one is not rate-limited by it.
-    if limits.mode is Mode.AUTOMATIC and bounded.replicas < situation.current:
-        memory = replace(memory, last_down=now)
+    lowers = limits.mode is Mode.AUTOMATIC and bounded.replicas < total
     if limits.mode is Mode.AUTOMATIC:
-        decision = _automatic(wish, bounded, carriers, kept=kept, load=load, now=now)
+        decision = _automatic(wish, bounded, carriers, kept=kept, load=load, terms=terms, now=now)
     else:
-        decision = _followed(wish, bounded, carriers, observation, limits, load=load, now=now)
-    return replace(decision, terms=terms), memory
+        decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
+    return decision, replace(
+        learned,
+        needs=needs,
+        idle_since=idle_since,
+        unknown_since=_since(memory.unknown_since, load, SignalState.UNKNOWN, now=now),
+        last_down=now if lowers else memory.last_down,
+    )
 
 
 def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate: Estimate, *, now: float) -> _Wish:
@@ -125,9 +133,8 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
     if now < next_down:
         return _Wish(current, Rule.DOWN_RATE, f"{hold.replicas} would do; one step down per cold start", next_down)
     lowered = max(hold.replicas, current - largest_step_down(current))
-    idle = _idle_for(memory, load, now=now)
-    if idle >= IDLE_AFTER_SECONDS:
-        return _Wish(lowered, Rule.IDLE, f"no request for {idle:.0f} s: {lowered} replicas")
+    if situation.idle >= IDLE_AFTER_SECONDS:
+        return _Wish(lowered, Rule.IDLE, f"no request for {situation.idle:.0f} s: {lowered} replicas")
     words = f"need was at most {hold.replicas} for {HOLD_COLD_STARTS * cold_start:.0f} s"
     return _Wish(lowered, Rule.DOWN_RATE, words)
 
@@ -147,18 +154,11 @@ def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rul
     return Rule.FORECAST, f"{words}{turned_away}: with {situation.raised}, {misses}"
 
 
-def _idle_for(memory: ScalerMemory, load: FleetLoad, *, now: float) -> float:
-    """Seconds of proved idleness, 0 while there is none."""
-    return now - memory.idle_since if load.state is SignalState.IDLE and memory.idle_since is not None else 0.0
-
-
-def _with_state(memory: ScalerMemory, load: FleetLoad, *, now: float) -> ScalerMemory:
-    idle, unknown = load.state is SignalState.IDLE, load.state is SignalState.UNKNOWN
-    return replace(
-        memory,
-        idle_since=(now if memory.idle_since is None else memory.idle_since) if idle else None,
-        unknown_since=(now if memory.unknown_since is None else memory.unknown_since) if unknown else None,
-    )
+def _since(former: float | None, load: FleetLoad, state: SignalState, *, now: float) -> float | None:
+    """Since when the signals are in this state, None if they are in another."""
+    if load.state is not state:
+        return None
+    return now if former is None else former
 
 
 def _automatic(
@@ -168,6 +168,7 @@ def _automatic(
     *,
     kept: dict[str, int],
     load: FleetLoad,
+    terms: tuple[Term, ...],
     now: float,
 ) -> Decision:
     return Decision(
@@ -177,6 +178,7 @@ def _automatic(
         rule=bounded.rule or wish.rule,
         message=_message(wish, bounded, load),
         signals=load.state,
+        terms=terms,
         limited_by=bounded.limited_by,
         scale_down_allowed_after=wish.scale_down_allowed_after,
     )
@@ -197,6 +199,7 @@ def _followed(
     limits: Limits,
     *,
     load: FleetLoad,
+    terms: tuple[Term, ...],
     now: float,
 ) -> Decision:
     """Manual and External: spec.replicas in list order up to each maximum; the recommendation is only recorded."""
@@ -218,6 +221,7 @@ def _followed(
         rule=rule,
         message=message,
         signals=load.state,
+        terms=terms,
         limited_by=("variants.maxReplicas",) if rest > 0 else (),
     )
 

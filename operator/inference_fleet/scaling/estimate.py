@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
 from inference_fleet.scaling.demand import DEFAULT_PACE_SECONDS, LEAST_DEMAND, Need, Rates, need_of, rates_of
 from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, Outlook
-from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.misses import FIRST_TOKEN, PACE, Misses, read_misses
+from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, VariantMemory
+from inference_fleet.scaling.misses import FIRST_TOKEN, PACE, read_misses
 from inference_fleet.scaling.overload import BACKLOG_SHARE
 from inference_fleet.scaling.pod_counters import PodChange
 from inference_fleet.scaling.price import USUAL_TARGET, Choice, cheapest, price_in_replicas, pure_price
@@ -55,7 +54,6 @@ class Estimate:
     price: float
     spent: float
     floor: float
-    steps: tuple[StepTimeModel, ...]
 
 
 def promise_of(objectives: Sequence[ObjectiveLimit]) -> Promise:
@@ -78,115 +76,130 @@ def estimated(
 
     Learning stops for a tick with a silent pod; its demand is believed all the same.
     """
-    promise = promise_of(limits.objectives)
-    memory = _with_starts(memory, observation)
-    started = memory.started if memory.started is not None else now
-    misses, totals = read_misses(memory.histograms, observation, limits.objectives, rejected=load.rejected)
+    started = now if memory.started is None else memory.started
+    variants = _with_starts(memory, observation)
     if load.state is SignalState.UNKNOWN or not limits.variants:
-        return None, replace(memory, started=started)
-    if observation.problem is None:
-        memory = replace(memory, histograms=totals)
-    whole = load.answered >= load.ready
-    seconds = min(now - memory.learned_at, LONGEST_TICK_SECONDS) if memory.learned_at is not None else TICK_SECONDS
-    memory = replace(memory, started=started, traffic=memory.traffic.learned(load), pods=load.pods, seen_at=now)
-    if whole:
-        memory = _with_fits(memory, limits, load, promise, now=now)
-    steps = tuple(memory.variant(variant.name).fit.model(variant.step_time) for variant in limits.variants)
+        return None, replace(memory, started=started, variants=variants)
+    promise = promise_of(limits.objectives)
+    misses, totals = read_misses(memory.histograms, observation, limits.objectives, rejected=load.rejected)
+    # Learning stops for a tick with a silent pod, and waits for samples that are newer than the last.
+    learns = load.answered >= load.ready and bool(load.changes)
+    seconds = TICK_SECONDS if memory.learned_at is None else min(now - memory.learned_at, LONGEST_TICK_SECONDS)
+    traffic = memory.traffic.learned(load)
+    if learns:
+        variants = _with_fits(variants, load, promise, now=now, age=now - started)
+    known = dict(variants)
+    steps = [known.get(v.name, NOTHING_LEARNED).fit.model(v.step_time) for v in limits.variants]
     # Without a newer sample the rates are still those of the last tick.
-    known = rates_of(load, memory.traffic) or memory.rates
-    rates = known or Rates(0.0, 0.0, 0.0)
+    seen_rates = rates_of(load, traffic) or memory.rates
+    rates = seen_rates or Rates(0.0, 0.0, 0.0)
     needs = [
-        need_of(v, step, rates=rates, load=load, traffic=memory.traffic, pace_seconds=promise.pace_seconds)
-        for v, step in zip(limits.variants, steps, strict=True)
+        need_of(variant, step, rates=rates, load=load, traffic=traffic, pace_seconds=promise.pace_seconds)
+        for variant, step in zip(limits.variants, steps, strict=True)
     ]
-    memory = _with_worths(replace(memory, rates=known), limits, needs, seconds=seconds)
-    worth = _worths(memory, limits)
-    cold_start = _cold_start(memory, limits)
-    lead = _lead_seconds(cold_start)
+    if len(needs) > 1:
+        variants = _with_worths(variants, limits, needs, seconds=seconds)
+        known = dict(variants)
+    worth = _worths(known, limits)
+    cold_start = _cold_start(known, limits)
     reference = needs[0]
     ready = _ready(observation, limits, worth)
     queue_seconds = reference.queue_seconds / max(ready, worth[0])
-    backlog = queue_seconds > BACKLOG_SHARE * promise.first_token_seconds
     # Twice in a row, since one tick's tokens are a noisy measure.
     before = reference.demand if memory.forecast.last_demand is None else memory.forecast.last_demand
     saturated = min(reference.demand, before)
-    if whole and load.changes:
-        relative = max(reference.compute + reference.backlog, reference.space) / max(ready, 1e-9) if ready else 0.0
-        memory = replace(
-            memory,
-            forecast=memory.forecast.learned(reference.demand, seconds=seconds, lead_seconds=lead, now=now),
-            overload=memory.overload.learned(relative, backlog=backlog),
-            means=memory.means.learned(
-                replicas=ready, arrivals=rates.arrivals, demand=reference.demand, seconds=seconds
-            ),
-            learned_at=now,
-        )
-        memory = _with_misses(memory, misses, unit=reference.unit, seconds=seconds)
-    elif known is not None:
-        memory = replace(memory, forecast=memory.forecast.followed(reference.demand, seconds=seconds))
-    spent = memory.budget.spent(target=promise.target, age=now - started)
-    curve = memory.curve.curve()
+    forecast, overload, means = memory.forecast, memory.overload, memory.means
+    violations, budget = memory.curve, memory.budget
+    if learns:
+        lead = math.ceil((cold_start + EXTRA_LEAD_SECONDS) / TICK_SECONDS) * TICK_SECONDS
+        forecast = forecast.learned(reference.demand, seconds=seconds, lead_seconds=lead, now=now)
+        relative = max(reference.compute + reference.backlog, reference.space) / ready
+        overload = overload.learned(relative, backlog=queue_seconds > BACKLOG_SHARE * promise.first_token_seconds)
+        means = means.learned(replicas=ready, arrivals=rates.arrivals, demand=reference.demand, seconds=seconds)
+        # Curve and budget stay as they are while histograms are missing.
+        if misses is not None:
+            violations = violations.learned(
+                load=overload.booked,
+                requests=misses.requests,
+                misses=misses.misses,
+                seconds=seconds,
+                unit=reference.unit,
+            )
+            budget = budget.learned(misses=misses.misses, requests=misses.requests, seconds=seconds)
+    elif seen_rates is not None:
+        forecast = forecast.followed(reference.demand, seconds=seconds)
     # The very first sample has no rates yet: what runs and waits is acted on, and not learned from.
-    forecast = memory.forecast if memory.forecast.ticks else memory.forecast.followed(reference.demand, seconds=seconds)
-    outlook = forecast.outlook()
-    price = price_in_replicas(pure_price(spent, target=promise.target), memory.means, outlook)
+    outlook = (forecast if forecast.ticks else forecast.followed(reference.demand, seconds=seconds)).outlook()
+    spent = budget.spent(target=promise.target, age=now - started)
+    curve = violations.curve()
+    price = price_in_replicas(pure_price(spent, target=promise.target), means, outlook)
     choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS)
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
         choice = replace(choice, replicas=max(choice.replicas, math.ceil(reference.demand + reference.backlog)))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, math.ceil(saturated)))
-    return (
-        Estimate(
-            demand=reference.demand,
-            backlog=reference.backlog,
-            queue_breaks_promise=breaks,
-            outlook=outlook,
-            choice=choice,
-            worth=worth,
-            cold_start=cold_start,
-            price=price,
-            spent=spent,
-            floor=curve.floor,
-            steps=steps,
-        ),
+    estimate = Estimate(
+        demand=reference.demand,
+        backlog=reference.backlog,
+        queue_breaks_promise=breaks,
+        outlook=outlook,
+        choice=choice,
+        worth=worth,
+        cold_start=cold_start,
+        price=price,
+        spent=spent,
+        floor=curve.floor,
+    )
+    return estimate, replace(
         memory,
+        started=started,
+        seen_at=now,
+        learned_at=now if learns else memory.learned_at,
+        pods=load.pods,
+        histograms=totals,
+        variants=variants,
+        rates=seen_rates,
+        traffic=traffic,
+        forecast=forecast,
+        curve=violations,
+        overload=overload,
+        means=means,
+        budget=budget,
     )
 
 
-def _with_starts(memory: ScalerMemory, observation: Observation) -> ScalerMemory:
-    learned = []
+_Variants = tuple[tuple[str, VariantMemory], ...]
+
+
+def _with_starts(memory: ScalerMemory, observation: Observation) -> _Variants:
+    known = dict(memory.variants)
     for seen in observation.variants:
-        known = memory.variant(seen.name)
-        starts = remembered(known.cold_start_seconds, seen.cold_start_seconds)
-        learned.append((seen.name, replace(known, cold_start_seconds=starts)))
-    return replace(memory, variants=tuple(learned))
+        former = known.get(seen.name, NOTHING_LEARNED)
+        starts = remembered(former.cold_start_seconds, seen.cold_start_seconds)
+        if starts != former.cold_start_seconds or seen.name not in known:
+            known[seen.name] = replace(former, cold_start_seconds=starts)
+    names = {seen.name for seen in observation.variants}
+    return tuple((name, learned) for name, learned in known.items() if name in names)
 
 
-def _cold_start(memory: ScalerMemory, limits: Limits) -> float:
+def _cold_start(known: Mapping[str, VariantMemory], limits: Limits) -> float:
     """The slowest variant's."""
     return max(
-        cold_start_seconds(memory.variant(variant.name).cold_start_seconds, told=variant.cold_start_seconds)
-        for variant in limits.variants
+        cold_start_seconds(known.get(v.name, NOTHING_LEARNED).cold_start_seconds, told=v.cold_start_seconds)
+        for v in limits.variants
     )
 
 
-def _lead_seconds(cold_start: float) -> float:
-    """How far ahead is forecast: the start, and the age of samples, decision and start on top; in whole ticks."""
-    return math.ceil((cold_start + EXTRA_LEAD_SECONDS) / TICK_SECONDS) * TICK_SECONDS
-
-
-def _with_fits(memory: ScalerMemory, limits: Limits, load: FleetLoad, promise: Promise, *, now: float) -> ScalerMemory:
-    age = now - (memory.started if memory.started is not None else now)
-    learned = []
-    for name, known in memory.variants:
-        if known.fit.due(now=now, age=age):
-            samples = [s for change in load.changes if change.variant == name for s in _step_samples(change)]
-            if samples:
-                fit = known.fit.learned(samples, pace_seconds=promise.pace_seconds, now=now)
-                known = replace(known, fit=fit)
-        learned.append((name, known))
-    return replace(memory, variants=tuple(learned))
+def _with_fits(variants: _Variants, load: FleetLoad, promise: Promise, *, now: float, age: float) -> _Variants:
+    if not any(learned.fit.due(now=now, age=age) for _, learned in variants):
+        return variants
+    found = []
+    for name, learned in variants:
+        samples = [s for change in load.changes if change.variant == name for s in _step_samples(change)]
+        fit = learned.fit.learned(samples, pace_seconds=promise.pace_seconds, now=now)
+        found.append((name, replace(learned, fit=fit) if fit is not learned.fit else learned))
+    return tuple(found)
 
 
 def _step_samples(change: PodChange) -> tuple[StepSample, ...]:
@@ -202,46 +215,24 @@ def _step_samples(change: PodChange) -> tuple[StepSample, ...]:
     )
 
 
-def _with_worths(memory: ScalerMemory, limits: Limits, needs: Sequence[Need], *, seconds: float) -> ScalerMemory:
-    if len(needs) == 1:
-        return memory
+def _with_worths(variants: _Variants, limits: Limits, needs: Sequence[Need], *, seconds: float) -> _Variants:
     kept = math.exp(-seconds / WORTH_SECONDS)
-    seen = {variant.name: need for variant, need in zip(limits.variants, needs, strict=True)}
-    learned = []
-    for name, known in memory.variants:
-        if (need := seen.get(name)) is not None and need.demand > LEAST_DEMAND:
-            known = replace(known, need=kept * known.need + (1 - kept) * need.demand)
-        learned.append((name, known))
-    return replace(memory, variants=tuple(learned))
+    seen = {variant.name: need.demand for variant, need in zip(limits.variants, needs, strict=True)}
+    return tuple(
+        (name, replace(learned, need=kept * learned.need + (1 - kept) * seen[name]))
+        if seen.get(name, 0.0) > LEAST_DEMAND
+        else (name, learned)
+        for name, learned in variants
+    )
 
 
-def _worths(memory: ScalerMemory, limits: Limits) -> tuple[float, ...]:
+def _worths(known: Mapping[str, VariantMemory], limits: Limits) -> tuple[float, ...]:
     """What one replica of each variant carries, in replicas of the first: need of the first by need of it."""
-    first = memory.variant(limits.variants[0].name).need
-    found = []
-    for variant in limits.variants:
-        need = memory.variant(variant.name).need
-        found.append(first / need if first > 0 and need > 0 else 1.0)
-    return tuple(found)
+    needs = [known.get(variant.name, NOTHING_LEARNED).need for variant in limits.variants]
+    return tuple(needs[0] / need if needs[0] > 0 and need > 0 else 1.0 for need in needs)
 
 
 def _ready(observation: Observation, limits: Limits, worth: Sequence[float]) -> float:
     seen = {variant.name: variant.ready for variant in observation.variants}
-    return sum(seen.get(v.name, 0) * value for v, value in zip(limits.variants, worth, strict=True))
-
-
-def _with_misses(memory: ScalerMemory, misses: Misses | None, *, unit: float, seconds: float) -> ScalerMemory:
-    """Curve and budget; both stay as they are while histograms are missing."""
-    if misses is None:
-        return memory
-    return replace(
-        memory,
-        curve=memory.curve.learned(
-            load=memory.overload.booked,
-            requests=misses.requests,
-            misses=misses.misses,
-            seconds=seconds,
-            unit=unit,
-        ),
-        budget=memory.budget.learned(misses=misses.misses, requests=misses.requests, seconds=seconds),
-    )
+    ready = sum(seen.get(v.name, 0) * value for v, value in zip(limits.variants, worth, strict=True))
+    return max(ready, LEAST_DEMAND)

@@ -165,7 +165,7 @@ class Forecast:
             ordered += [error for error in PRIOR_ERRORS for _ in range(copies)]
             ordered.sort()
         count = len(ordered)
-        return tuple((ordered[min(count - 1, int(share * count))], weight) for share, weight in QUANTILES)
+        return tuple([(ordered[int(share * count)], weight) for share, weight in QUANTILES])
 
 
 def _dot(a: tuple[float, ...] | list[float], b: tuple[float, ...]) -> float:

@@ -25,11 +25,14 @@ FORMER_VERSION: Final = "inference-fleet/scaler-memory/v1"
 
 @dataclass(frozen=True)
 class VariantMemory:
-    """What was learned of one variant. worth: what one replica carries, in replicas of the first variant."""
+    """What was learned of one variant. need: its replicas that the load takes if it carries all, averaged."""
 
     cold_start_seconds: tuple[float, ...] = ()
     fit: StepTimeFit = field(default_factory=StepTimeFit)
     need: float = 0.0
+
+
+NOTHING_LEARNED: Final = VariantMemory()
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class ScalerMemory:
 
     def variant(self, name: str) -> VariantMemory:
         """What was learned of this variant; empty if nothing."""
-        return dict(self.variants).get(name, VariantMemory())
+        return dict(self.variants).get(name, NOTHING_LEARNED)
 
     def to_json(self) -> str:
         """As text of at most 64 KiB. Counters of pods are left out first: they only cost one difference."""

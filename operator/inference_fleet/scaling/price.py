@@ -33,6 +33,7 @@ SHORT_SECONDS: Final = 600.0
 # No more than this share may be expected to miss beyond those that nothing can save, whatever it costs.
 MOST_MISSES: Final = 0.15
 EXACT_UP_TO: Final = 64
+NEAR: Final = 4
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,10 @@ class Choice:
 def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int) -> Choice:
     """The N in 1..most that minimises N + price x E(N), among those whose E(N) is tolerable."""
     misses = _Expected(outlook, curve)
-    tolerable = curve.floor + MOST_MISSES
-    low, high = 1, most
-    while low < high:
-        middle = (low + high) // 2
-        if misses.of(middle) <= tolerable:
-            high = middle
-        else:
-            low = middle + 1
-    best = Choice(low, misses.of(low))
+    low, share = _least_tolerable(
+        misses, guess=math.ceil(outlook.demand), tolerable=curve.floor + MOST_MISSES, most=most
+    )
+    best = Choice(low, share)
     least = best.replicas + price * best.misses
     # Fleets of hundreds need no exact count.
     step = max(1, low // EXACT_UP_TO)
@@ -128,6 +124,25 @@ def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int) -> Choi
             best, least = Choice(candidate, share), candidate + price * share
         candidate += step
     return best
+
+
+def _least_tolerable(misses: _Expected, *, guess: int, tolerable: float, most: int) -> tuple[int, float]:
+    """The smallest fleet with tolerable misses, and its misses; found from near the forecast."""
+    high = min(max(guess, 1), most)
+    share = misses.of(high)
+    low = 0
+    while share > tolerable and high < most:
+        low, high = high, min(most, high + 1 + high // 8)
+        share = misses.of(high)
+    while high - low > 1:
+        # Down by one from the guess, where the answer nearly always is; by halves after a search upwards.
+        middle = high - 1 if high - low < NEAR or low == 0 else (low + high) // 2
+        found = misses.of(middle)
+        if found <= tolerable:
+            high, share = middle, found
+        else:
+            low = middle
+    return high, share
 
 
 class _Expected:

@@ -1,0 +1,89 @@
+"""Demand ahead, and how wrong such forecasts have been."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference_fleet.scaling.forecast import MAXIMUM_ERRORS, Forecast
+
+LEAD = 150.0
+
+
+def fed(demands: list[float], forecast: Forecast | None = None, *, start: float = 0.0) -> Forecast:
+    forecast = forecast or Forecast()
+    for number, demand in enumerate(demands):
+        forecast = forecast.learned(demand, seconds=15.0, lead_seconds=LEAD, now=start + 15.0 * number)
+    return forecast
+
+
+def quantile(forecast: Forecast, share: float) -> float:
+    seen = 0.0
+    for error, weight in forecast.outlook().spread:
+        seen += weight
+        if seen >= share:
+            return error
+    raise AssertionError
+
+
+def test_a_constant_demand_is_forecast_as_it_is() -> None:
+    assert fed([4.0] * 400).outlook().demand == pytest.approx(4.0, rel=0.02)
+
+
+def test_a_scaler_that_knows_no_errors_expects_a_quarter_either_way() -> None:
+    outlook = fed([4.0] * 20).outlook()
+    assert min(error for error, _ in outlook.spread) == pytest.approx(-0.24)
+    assert max(error for error, _ in outlook.spread) == pytest.approx(0.24)
+
+
+def test_a_steady_demand_makes_it_sure_and_a_noisy_one_makes_it_careful() -> None:
+    chance = random.Random(2)
+    steady = fed([4.0] * 600)
+    noisy = fed([4.0 * math.exp(chance.gauss(0, 0.4)) for _ in range(900)])
+    assert quantile(steady, 0.99) < 0.02
+    assert quantile(noisy, 0.99) > 0.4
+
+
+def test_traffic_that_returns_to_its_mean_teaches_to_look_at_slow_averages() -> None:
+    chance = random.Random(3)
+    demands = [4.0 * (2.0 if chance.random() < 0.1 else 1.0) for _ in range(3000)]
+    forecast = fed(demands)
+    after_a_spike = fed([8.0] * 2, forecast, start=15.0 * 3000).outlook().demand
+    assert after_a_spike < 5.5  # a fast average alone says more than 7
+
+
+def test_a_climb_is_extrapolated_once_climbs_were_seen() -> None:
+    wave = [4.0 * math.exp(0.7 * math.sin(2 * math.pi * tick / 240)) for tick in range(6000)]
+    rising = fed(wave[:5760]).outlook().demand  # at 5760 the wave crosses its mean upwards
+    assert rising > 4.2
+
+
+def test_a_forecast_stays_below_three_times_what_was_seen() -> None:
+    forecast = Forecast(weights=(5.0, 3.0, 3.0, 3.0, 3.0))
+    assert fed([1.0, 2.0, 4.0], forecast).outlook().demand <= 12.0
+
+
+def test_a_gap_in_the_signals_is_not_an_error_of_the_forecast() -> None:
+    forecast = fed([4.0] * 30)
+    later = forecast.learned(40.0, seconds=60.0, lead_seconds=LEAD, now=30 * 15.0 + 3600.0)
+    assert later.errors == forecast.errors
+    assert later.pending[0].due > 3600.0
+
+
+def test_errors_are_remembered_for_three_hours() -> None:
+    forecast = fed([4.0] * (MAXIMUM_ERRORS + 100))
+    assert len(forecast.errors) == MAXIMUM_ERRORS
+    assert list(forecast.ordered) == sorted(forecast.errors)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0.02, 1000), min_size=1, max_size=120))
+def test_whatever_comes_the_outlook_is_finite_and_its_weights_add_up(demands: list[float]) -> None:
+    outlook = fed(demands).outlook()
+    assert math.isfinite(outlook.log_demand)
+    assert sum(weight for _, weight in outlook.spread) == pytest.approx(1.0)
+    assert all(math.isfinite(error) for error, _ in outlook.spread)

@@ -1,0 +1,87 @@
+"""The share of misses at a relative load."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference_fleet.scaling.overload import TICKS_AFTER, Overload
+from inference_fleet.scaling.violation_curve import ViolationCurve, isotonic
+
+
+def at(curve: ViolationCurve, load: float) -> float:
+    return curve.curve().at(math.log(load))
+
+
+def learned(curve: ViolationCurve, load: float, *, requests: float, misses: float, unit: float = 1.0) -> ViolationCurve:
+    return curve.learned(load=load, requests=requests, misses=misses, seconds=15.0, unit=unit)
+
+
+def test_a_curve_that_has_seen_nothing_breaks_near_the_nominal_load() -> None:
+    assert at(ViolationCurve(), 0.5) < 0.001
+    assert 0.1 < at(ViolationCurve(), 1.0) < 0.5
+    assert at(ViolationCurve(), 1.5) > 0.9
+
+
+def test_misses_seen_at_a_load_are_believed_at_it_and_above() -> None:
+    curve = learned(ViolationCurve(), 0.5, requests=4000, misses=2000)
+    # Half of them were late; that the loads above were never late so far is believed a little too.
+    assert at(curve, 0.5) > 0.15
+    assert at(curve, 0.7) > 0.15
+    assert at(curve, 0.2) < 0.01
+
+
+def test_none_seen_at_a_load_is_believed_below_it_too() -> None:
+    curve = learned(ViolationCurve(), 1.1, requests=100_000, misses=0)
+    assert at(curve, 1.0) < 0.01  # the prior alone says 0.29
+
+
+def test_misses_that_no_load_explains_are_the_floor() -> None:
+    curve = ViolationCurve()
+    for place in range(28):
+        curve = learned(curve, 0.15 * 1.12**place, requests=4000, misses=80)
+    assert curve.curve().floor == pytest.approx(0.02, rel=0.15)
+
+
+def test_a_new_unit_of_load_forgets_most_of_what_was_seen() -> None:
+    curve = learned(ViolationCurve(), 0.5, requests=4000, misses=2000)
+    same = learned(curve, 0.5, requests=0, misses=0, unit=1.1)
+    other = learned(curve, 0.5, requests=0, misses=0, unit=1.3)
+    assert sum(same.requests) == pytest.approx(4000, rel=0.01)
+    assert sum(other.requests) == pytest.approx(400, rel=0.01)
+
+
+def test_late_requests_of_an_overload_are_booked_at_its_peak() -> None:
+    overload = Overload().learned(1.8, backlog=True)
+    for _ in range(TICKS_AFTER):
+        overload = overload.learned(0.3, backlog=False)
+        assert overload.booked == 1.8  # at 0.3 it would look as if nothing were safe
+    for _ in range(2):
+        overload = overload.learned(0.3, backlog=False)
+    assert overload.booked == 0.3
+
+
+rows = st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 1e6)), min_size=1, max_size=40)
+
+
+@given(rows)
+def test_an_isotonic_series_ascends_and_keeps_the_weighted_mean(values: list[tuple[float, float]]) -> None:
+    heights, weights = [v for v, _ in values], [w for _, w in values]
+    fitted = isotonic(heights, weights)
+    assert len(fitted) == len(values)
+    assert all(a <= b + 1e-9 for a, b in itertools.pairwise(fitted))
+    mean = sum(h * w for h, w in values) / sum(weights)
+    assert sum(f * w for f, w in zip(fitted, weights, strict=True)) / sum(weights) == pytest.approx(mean, abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.floats(1e-9, 50), st.floats(0, 1e5), st.floats(0, 2e5)), max_size=40))
+def test_a_curve_ascends_between_zero_and_one_whatever_was_seen(ticks: list[tuple[float, float, float]]) -> None:
+    curve = ViolationCurve()
+    for load, requests, misses in ticks:
+        curve = learned(curve, load, requests=requests, misses=misses)
+    shares = curve.curve().shares
+    assert all(0 <= a <= b + 1e-9 <= 1 + 1e-8 for a, b in itertools.pairwise(shares))
