@@ -20,7 +20,7 @@ DATA = Path(__file__).resolve().parent.parent / "operator" / "inference_fleet" /
 NOT_REVIEWED = "it is new and has not been looked at"
 # One row a line, so that a difference between two releases can be read.
 _TABLES = ("flags", "quantization")
-_KEPT = ("mark", "field", "reason")
+_KEPT = ("mark", "field", "reason", "needs", "refused", "schema")
 
 
 def main(arguments: list[str]) -> int:
@@ -64,6 +64,7 @@ def _row(flag: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, 
     row |= {"negatives": negatives} if negatives else {}
     row |= {"values": flag["values"]} if flag["values"] != "one" else {}
     row |= {"choices": flag["choices"]} if flag["choices"] else {}
+    row |= {key: flag[key] for key in ("words", "bounds") if flag[key]}
     if flag["default"] not in (None, "==SUPPRESS=="):
         row["default"] = flag["default"]
     if known is None:

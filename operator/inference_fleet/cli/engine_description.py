@@ -91,6 +91,8 @@ def difference(description: Mapping[str, Any]) -> Difference:
         or sorted(flags[name]["choices"]) != sorted(known.flags[name].choices)
         or flags[name]["kind"] != known.flags[name].kind
         or flags[name]["values"] != known.flags[name].values
+        or sorted(flags[name]["words"]) != sorted(known.flags[name].words)
+        or flags[name]["bounds"] != dict(known.flags[name].bounds)
     ]
     return Difference(
         version,

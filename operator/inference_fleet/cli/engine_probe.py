@@ -2,7 +2,7 @@
 
 Reads from standard input, if there is something: {"parse": [[word, ...], ...], "configure": [[word, ...], ...]}.
 Writes one line of JSON to standard output:
-{"version", "flags": [{"name", "spellings", "choices", "kind", "values", "default"}],
+{"version", "flags": [{"name", "spellings", "choices", "kind", "values", "default", "words", "bounds"}],
 "parsed": [{"values"} or {"error"}], "configured": [{} or {"error"}]}.
 Configuring goes on from parsing to vLLM's own check of the whole: --model must then be a folder with a config.json.
 """
@@ -14,7 +14,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 # Where the parser lives, newest first: 0.33, 0.29 to 0.32, before.
 MODULES = (
@@ -37,6 +37,7 @@ def probe(wanted: dict[str, list[list[str]]]) -> dict[str, Any]:
     vllm = importlib.import_module("vllm")
     parser = make_parser(importlib.import_module("vllm.utils.argparse_utils").FlexibleArgumentParser)
     actions = [action for action in parser._actions if action.option_strings and action.dest != "help"]
+    spoken, bounded = words(), bounds()
     return {
         "version": vllm.__version__,
         "flags": [
@@ -47,6 +48,8 @@ def probe(wanted: dict[str, list[list[str]]]) -> dict[str, Any]:
                 "kind": kind(action),
                 "values": values(action),
                 "default": plain(action.default),
+                "words": spoken.get(action.dest, []),
+                "bounds": bounded.get(action.dest, {}),
             }
             for action in actions
         ],
@@ -100,6 +103,44 @@ def plain(value: Any) -> Any:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError):
         return None
+
+
+def words() -> dict[str, list[str]]:
+    """Words that a flag's parser takes as plain text, and that something looks up when the server starts."""
+    model = importlib.import_module("vllm.config.model")
+    mamba = importlib.import_module("vllm.config.mamba")
+    backends = importlib.import_module("vllm.v1.attention.backends.registry").AttentionBackendEnum
+    tools = importlib.import_module("vllm.tool_parsers").ToolParserManager
+    reasoning = importlib.import_module("vllm.reasoning").ReasoningParserManager
+    tokenizers = importlib.import_module("vllm.tokenizers.registry").TokenizerRegistry
+    return {
+        "tool_call_parser": sorted(tools.list_registered()),
+        "reasoning_parser": sorted(reasoning.list_registered()),
+        "attention_backend": sorted({"auto", *backends.__members__}),
+        "mm_encoder_attn_backend": sorted({"auto", *backends.__members__}),
+        "mamba_backend": sorted(mamba.MambaBackendEnum.__members__),
+        "model_impl": sorted(get_args(model.ModelImpl)),
+        "config_format": sorted(get_args(model.ConfigFormat)),
+        "tokenizer_mode": sorted({"auto", *tokenizers.tokenizers}),
+    }
+
+
+def bounds() -> dict[str, dict[str, float]]:
+    """What vLLM's configuration classes demand of numbers: field -> {"ge" | "gt" | "le" | "lt": number}."""
+    found: dict[str, dict[str, float]] = {}
+    package = importlib.import_module("vllm.config")
+    for name in vars(package):
+        fields = getattr(getattr(package, name), "__pydantic_fields__", None)
+        for field, about in (fields or {}).items() if name.endswith("Config") else ():
+            limits = {
+                key: getattr(each, key)
+                for each in about.metadata
+                for key in ("ge", "gt", "le", "lt")
+                if hasattr(each, key)
+            }
+            if limits:
+                found.setdefault(field, {}).update(limits)
+    return found
 
 
 def parse(parser: Any, words: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.refusal import Refusal
-from inference_fleet.engine.flag_values import BadValue, read_value
+from inference_fleet.engine.flag_values import BadValue, late_objection, read_value
 from inference_fleet.engine.versions import EngineVersion, Flag, engine_version
 
 # `--compilation-config.mode=3` means {"mode": 3} of --compilation-config.
@@ -144,11 +144,12 @@ def _unfold(argv: Sequence[str], options: Mapping[str, Flag]) -> tuple[list[str]
         *path, last = dotted[1].split(".")
         for part in path:
             node = node.setdefault(part, {})
-        node[last] = _literal(text)
+        node[last] = literal(text)
     return words, nested
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """The value of a dotted option: JSON if it is some, else the text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -157,6 +158,10 @@ def _literal(text: str) -> Any:
 
 def _configuration_objection(version: EngineVersion, values: Mapping[str, object]) -> Refusal | None:
     """What vLLM refuses only when it builds its configuration: vocabulary that its parser takes as plain text."""
+    for name, value in values.items():
+        flag = version.flags.get(name)
+        if flag is not None and not isinstance(value, list) and (wrong := late_objection(flag, value)):
+            return _refuse(f"{flag.flag}: the value {wrong}")
     quantization = values.get("quantization")
     if quantization is not None and quantization not in version.quantization:
         return _refuse(f"Unknown quantization method: {quantization}. Must be one of {list(version.quantization)}.")

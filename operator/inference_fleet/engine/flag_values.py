@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import operator
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inference_fleet.engine.json_schema import objection
 from inference_fleet.engine.versions import Flag
 
 # `8k` is 8,000 and `8K` is 8,192 where vLLM reads numbers as people write them.
 _HUMAN = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT])$")
 _DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# More choices than this nobody reads in a message.
+_MOST_WORDS = 12
+_BOUNDS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
+    "ge": (operator.ge, "at least"),
+    "gt": (operator.gt, "more than"),
+    "le": (operator.le, "at most"),
+    "lt": (operator.lt, "less than"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,32 @@ def read_value(flag: Flag, text: str) -> Any | BadValue:
     if value in flag.choices or str(value) in [str(choice) for choice in flag.choices]:
         return value
     return BadValue(text, f"is not one of {', '.join(str(choice) for choice in flag.choices)}")
+
+
+def objection_to(flag: Flag, value: Any) -> str | None:
+    """What speaks against a value that the parser takes: vLLM itself, later, or what the operator lets objects hold."""
+    found = objection(value, flag.schema) if flag.schema is not None else None
+    return late_objection(flag, value) or (found.strip() if found else None)
+
+
+def late_objection(flag: Flag, value: Any) -> str | None:
+    """What vLLM says against it as it builds its configuration, or when it serves."""
+    if str(value) in flag.refused:
+        return flag.refused[str(value)]
+    if flag.words and str(value).upper() not in [word.upper() for word in flag.words]:
+        return _unknown(str(value), flag.words)
+    for sign, (within, words) in _BOUNDS.items():
+        if sign in flag.bounds and isinstance(value, (int, float)) and not within(value, flag.bounds[sign]):
+            return f"must be {words} {flag.bounds[sign]:g}"
+    return None
+
+
+def _unknown(word: str, words: tuple[str, ...]) -> str:
+    if len(words) <= _MOST_WORDS:
+        return f"is not one of {', '.join(words)}"
+    near = difflib.get_close_matches(word, words, n=3)
+    meant = f"; near it are {', '.join(near)}" if near else f", such as {', '.join(words[:3])}"
+    return f"is none of the {len(words)} that this release has{meant}"
 
 
 def _read(flag: Flag, text: str) -> Any | BadValue:

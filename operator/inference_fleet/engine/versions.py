@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as member
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -44,6 +45,11 @@ class Flag:
     default: object = None
     field: str | None = None
     reason: str | None = None
+    words: tuple[str, ...] = ()
+    bounds: Mapping[str, float] = member(default_factory=dict)
+    schema: Mapping[str, Any] | None = None
+    needs: str | None = None
+    refused: Mapping[str, str] = member(default_factory=dict)
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -180,7 +186,7 @@ def _load(version: str, minor: str) -> EngineVersion:
 
 
 def _flag(row: Mapping[str, Any]) -> Flag:
-    lists = {key: tuple(row[key]) for key in ("aliases", "negatives", "choices") if key in row}
+    lists = {key: tuple(row[key]) for key in ("aliases", "negatives", "choices", "words") if key in row}
     return Flag(**{**row, **lists})
 
 

@@ -26,6 +26,8 @@ def described(version: str = "0.33.0") -> dict[str, Any]:
             "kind": flag.kind,
             "values": flag.values,
             "default": flag.default,
+            "words": list(flag.words),
+            "bounds": dict(flag.bounds),
         }
         for flag in release.flags.values()
     ]

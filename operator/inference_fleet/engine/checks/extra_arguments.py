@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.refusal import Refusal
 from inference_fleet.engine.case import Case, Finding
-from inference_fleet.engine.command_line import dotted_option, nearest_option, options_of
-from inference_fleet.engine.flag_values import BadValue, read_value
+from inference_fleet.engine.command_line import dotted_option, literal, nearest_option, options_of
+from inference_fleet.engine.flag_values import BadValue, objection_to, read_value
 from inference_fleet.engine.versions import Flag
 
 
@@ -34,13 +35,37 @@ def extra_arguments(case: Case) -> Iterator[Finding]:
         yield from _marked(path, option, flag)
         if flag.mark == "allowed":
             yield from _valued(path, option, flag, _value(equals, text, dotted))
+            if option not in flag.negatives and text != flag.default:
+                yield from _needed(case, path, option, flag)
 
 
 def _value(equals: str, text: str, dotted: tuple[str, str] | None) -> str | None:
     if not equals:
         return None
-    # One key of an object: whatever it is, the object is JSON again.
-    return json.dumps({dotted[1]: text}) if dotted else text
+    # One key of an object: the object is JSON again.
+    value: Any = literal(text)
+    for key in reversed(dotted[1].split(".") if dotted else ()):
+        value = {key: value}
+    return json.dumps(value) if dotted else text
+
+
+def _needed(case: Case, path: str, option: str, flag: Flag) -> Iterator[Finding]:
+    """Beside what it works only."""
+    if flag.needs is None:
+        return
+    if flag.needs.startswith("--"):
+        words = [word.partition("=")[0] for word in case.engine.extra_args or ()]
+        if flag.needs not in words:
+            yield Refusal(
+                path, Reason.CONFLICTING_SETTINGS, f"{option} needs {flag.needs} beside it.", "Add that, too."
+            )
+        return
+    value: Any = case.engine.model_dump(by_alias=True)
+    for part in flag.needs.split("."):
+        value = (value or {}).get(part)
+    if not value:
+        message = f"{option} needs engine.vllm.{flag.needs}."
+        yield Refusal(path, Reason.CONFLICTING_SETTINGS, message, "Set it, or leave this out.")
 
 
 def _marked(path: str, option: str, flag: Flag) -> Iterator[Finding]:
@@ -59,5 +84,8 @@ def _valued(path: str, option: str, flag: Flag, text: str | None) -> Iterator[Fi
         yield Refusal(path, Reason.OUT_OF_RANGE, f"{option} needs a value.", f"Write {option}=VALUE.")
     else:
         value = read_value(flag, text)
-        if isinstance(value, BadValue):
-            yield Refusal(path, Reason.OUT_OF_RANGE, f"the value of {option} {value.what}.")
+        wrong = value.what if isinstance(value, BadValue) else objection_to(flag, value)
+        if wrong:
+            # A member of an object is named as its dotted option: --compilation-config.mode.
+            where = flag.flag if wrong.startswith(".") else f"the value of {option} "
+            yield Refusal(path, Reason.OUT_OF_RANGE, f"{where}{wrong}.")
