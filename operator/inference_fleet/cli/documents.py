@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 
+# What kubectl takes from a folder.
+_SUFFIXES = (".yaml", ".yml", ".json")
+
 
 @dataclass(frozen=True)
 class Documents:
@@ -28,13 +31,33 @@ class Documents:
 
 
 def read_documents(file: str) -> Documents:
-    """Read a YAML or JSON file, or standard input for `-`. Raises ClickException, with the file's name."""
+    """Read a YAML or JSON file, all such files of a folder as kubectl does, or standard input for `-`.
+
+    Raises ClickException, with the file's name.
+    """
+    documents = [document for name in _files(file) for document in _read(name)]
+    ours = [each for each in documents if str(each.get("apiVersion", "")).partition("/")[0] == GROUP]
+    deployments = tuple(each for each in ours if each.get("kind") == "InferenceDeployment")
+    classes = {_name(each): each for each in ours if each.get("kind") == "AcceleratorClass"}
+    return Documents(deployments=deployments, accelerator_classes=classes)
+
+
+def _files(file: str) -> tuple[str, ...]:
+    if file == "-" or not Path(file).is_dir():
+        return (file,)
+    found = tuple(str(path) for path in sorted(Path(file).iterdir()) if path.suffix in _SUFFIXES and path.is_file())
+    if not found:
+        raise click.UsageError(f"{file}: this folder holds no {', '.join(_SUFFIXES)} file")
+    return found
+
+
+def _read(file: str) -> list[Document]:
     import yaml
 
     name = "standard input" if file == "-" else file
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        documents = list(_flat(yaml.safe_load_all(text)))
+        return list(_flat(yaml.safe_load_all(text)))
     except FileNotFoundError as error:
         raise click.UsageError(f"{name}: there is no such file") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -44,10 +67,6 @@ def read_documents(file: str) -> Documents:
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
         raise click.ClickException(f"{name}{where}: {problem}") from error
-    ours = [each for each in documents if str(each.get("apiVersion", "")).partition("/")[0] == GROUP]
-    deployments = tuple(each for each in ours if each.get("kind") == "InferenceDeployment")
-    classes = {_name(each): each for each in ours if each.get("kind") == "AcceleratorClass"}
-    return Documents(deployments=deployments, accelerator_classes=classes)
 
 
 def read_model_config(file: str) -> ModelFacts:

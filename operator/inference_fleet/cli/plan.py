@@ -12,7 +12,7 @@ from inference_fleet.cli.main import EXIT_OK, EXIT_REFUSED
 
 
 @click.command(name="plan", short_help="Check an InferenceDeployment and show what it would cost, hold and do.")
-@click.option("-f", "--file", required=True, metavar="FILE", help="Manifest to check; - reads standard input.")
+@click.option("-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input.")
 @click.option(
     "--accelerators",
     metavar="FILE",

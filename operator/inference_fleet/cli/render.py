@@ -17,7 +17,7 @@ _NO_UID = "00000000-0000-0000-0000-000000000000"
 
 
 @click.command(name="render", short_help="Print the objects the operator would create. No cluster needed.")
-@click.option("-f", "--file", required=True, metavar="FILE", help="Manifest to render; - reads standard input.")
+@click.option("-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input.")
 @click.option(
     "--accelerators",
     metavar="FILE",
