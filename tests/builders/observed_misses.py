@@ -17,7 +17,7 @@ _GRAPHS = (
 _TOWER = "another checkpoint of this shape ran ({checkpoint}): its vision tower is not in our count"
 _ROCM = "a fork for old ROCm devices, whose kernels unpack the weights"
 _PADDED = "gpt-oss split over two devices: the kernel fills widths up that no source gives"
-_DRAFT = "hybrid with a draft, whose blocks of state the log does not tell apart"
+_DRAFT = "a prediction layer ran; how many tokens it guessed, each with a state of its own, is not logged"
 _STAGES = "two stages: GiB of the first, tokens of the last"
 
 OUTCOME_REASONS: Mapping[str, str] = {
@@ -48,15 +48,10 @@ CACHE_REASONS: Mapping[str, str] = {
     "obs-090": "not explained; a connector that moves caches was on",
     "obs-096": "that release charged all layers to one stage",
     "obs-105": "GiB and tokens of different devices",
-    "obs-108": _DRAFT,
-    "obs-109": _DRAFT,
     "obs-110": _DRAFT,
-    "obs-111": _DRAFT,
-    "obs-112": _DRAFT,
-    "obs-113": f"{_DRAFT}; the type of its cache is not logged",
+    "obs-113": "the type of its cache is not logged; fp8 would fit",
     "obs-117": _DRAFT,
     "obs-118": "before 0.20.2 a hybrid's tokens were counted otherwise",
-    "obs-126": _DRAFT,
 }
 
 

@@ -112,6 +112,8 @@ def _start(log: Mapping[str, Any]) -> ObservedStart:
         "batching": {
             "maxNumSeqs": log.get("maxNumSeqs"),
             "maxNumBatchedTokens": log.get("maxNumBatchedTokens") or _v0_step_tokens(log),
+            # Before 0.26 windows kept one step's tokens, whatever ran ahead.
+            "asyncScheduling": False,
         },
         "parallelism": {
             "tensorParallelSize": log["tensorParallelSize"],

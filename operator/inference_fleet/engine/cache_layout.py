@@ -14,34 +14,35 @@ _CACHE_TYPE_BYTES = {"float16": 2, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_
 _LATENT_FP8_BYTES = 656
 # The sparse attention's own key in fp8, with one 4-byte scale.
 _INDEX_SCALE_BYTES = 4
-# A recurrent state is kept in float32, and vLLM holds the one before it as well.
-_STATE_TYPE_BYTES = 4
-_STATES_A_SEQUENCE = 2
-# vLLM makes groups of equally many layers; up to this ratio the larger kind sets their size (kv_cache_utils.py).
-_GROUP_RATIO = 1.25
+# vLLM makes groups of equally many layers; below this ratio the larger kind sets their size (kv_cache_utils.py).
+_GROUP_RATIO = 1.5
 _BLOCK_TOKENS = 16
+# Kernels of latent attention beside recurrent layers want blocks of a multiple of this.
+_LATENT_HYBRID_BLOCK_TOKENS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheLayout:
-    """Bytes on one device: per token of full and of windowed attention, and the state of a sequence.
+    """Bytes on one device: per token of full and of windowed attention, and the states of a sequence.
 
-    window: tokens that windowed attention holds of a long sequence, those of one step included; None: there is none.
+    window: tokens that windowed attention holds of a long sequence, those of the steps in flight included; None: there
+    is none. margin_blocks: blocks more than these tokens fill, since a sliding window seldom begins with one.
     """
 
     full_bytes: int
     windowed_bytes: int
     state_bytes: int
     window: int | None
+    margin_blocks: int = 0
+    block_tokens: int = _BLOCK_TOKENS
 
     def sequence_bytes(self, tokens: int) -> int:
         """What one sequence of so many tokens takes."""
-        blocks = -(-tokens // _BLOCK_TOKENS) * _BLOCK_TOKENS
+        blocks = math.ceil(tokens / self.block_tokens)
         held = blocks
         if self.window is not None:
-            # One more block, since a window seldom begins with one.
-            held = min(blocks, (-(-self.window // _BLOCK_TOKENS) + 1) * _BLOCK_TOKENS)
-        return blocks * self.full_bytes + held * self.windowed_bytes + self.state_bytes
+            held = math.ceil(min(self.window, tokens) / self.block_tokens) + self.margin_blocks
+        return self.block_tokens * (blocks * self.full_bytes + held * self.windowed_bytes) + self.state_bytes
 
     def bytes_per_token(self, tokens: int) -> int:
         """The average over a sequence of so many tokens: what vLLM's token figure counts with."""
@@ -71,9 +72,15 @@ def cache_layout(
     cache_type: str | None,
     tensor: int,
     pipeline: int,
-    max_num_batched_tokens: int,
+    in_flight_tokens: int,
+    states: int = 1,
+    prediction_layers: int = 0,
 ) -> CacheLayout | None:
-    """The layout; None if the shape does not say enough, or the cache's type has no known size."""
+    """The layout; None if the shape does not say enough, or the cache's type has no known size.
+
+    in_flight_tokens: of all steps that may run at once, whose blocks windows give back only after them. states: of one
+    sequence in a layer with a state. prediction_layers: of full attention, behind the model's own on the last stage.
+    """
     size = _element_bytes(dtype, cache_type)
     if facts is None or size is None:
         return None
@@ -83,14 +90,34 @@ def cache_layout(
     per_layer = _layer_bytes(facts, size=size, cache_type=cache_type, tensor=tensor)
     if per_layer is None:
         return None
-    full, windowed = _padded(math.ceil(full / pipeline), math.ceil(windowed / pipeline))
-    state = (facts.state_elements_per_layer or 0) * _STATE_TYPE_BYTES * _STATES_A_SEQUENCE
+    full, windowed, with_state = (math.ceil(count / pipeline) for count in (full, windowed, facts.state_layers))
+    full, windowed, with_state = _padded(full + prediction_layers, windowed, with_state)
+    block = _block_tokens(facts, per_layer=per_layer, dtype=dtype, tensor=tensor) if with_state else _BLOCK_TOKENS
+    sliding = "C" not in (facts.layer_pattern or "")
+    lasting = facts.sliding_window - 1 if sliding and facts.sliding_window else facts.sliding_window or 0
     return CacheLayout(
         full_bytes=full * (_global_bytes(facts, size=size, tensor=tensor) or per_layer),
         windowed_bytes=windowed * per_layer,
-        state_bytes=math.ceil(facts.state_layers / pipeline) * state // tensor,
-        window=facts.sliding_window - 1 + max_num_batched_tokens if windowed and facts.sliding_window else None,
+        # A state fills a block, however large attention's blocks must be for that.
+        state_bytes=with_state * states * block * per_layer,
+        window=lasting + in_flight_tokens if windowed and lasting else None,
+        margin_blocks=1 if sliding else 0,
+        block_tokens=block,
     )
+
+
+def _block_tokens(facts: ModelFacts, *, per_layer: int, dtype: str | None, tensor: int) -> int:
+    """Tokens of a block that is not smaller than a state (vLLM's Platform._align_hybrid_block_size)."""
+    activation = activation_type_bytes(dtype)
+    convolution = facts.state_convolution_elements or 0
+    recurrent = (facts.state_elements_per_layer or 0) - convolution
+    state = (recurrent * _state_type_bytes(facts, activation) + convolution * activation) // tensor
+    step = _LATENT_HYBRID_BLOCK_TOKENS if facts.kv_lora_rank else _BLOCK_TOKENS
+    return step * max(1, math.ceil(state / (step * per_layer)))
+
+
+def _state_type_bytes(facts: ModelFacts, activation: int) -> int:
+    return activation if facts.state_dtype is None else activation_type_bytes(facts.state_dtype)
 
 
 def _element_bytes(dtype: str | None, cache_type: str | None) -> int | None:
@@ -122,10 +149,14 @@ def _global_bytes(facts: ModelFacts, *, size: int, tensor: int) -> int | None:
     return 2 * max(1, facts.num_global_key_value_heads // tensor) * facts.global_head_dim * size
 
 
-def _padded(full: int, windowed: int) -> tuple[int, int]:
+def _padded(full: int, windowed: int, with_state: int) -> tuple[int, int, int]:
     """Layers of each kind as they are paid for: groups of one size, filled up."""
-    if not full or not windowed:
-        return full, windowed
-    fewer, more = sorted((full, windowed))
-    group = more if more < fewer * _GROUP_RATIO else fewer
-    return math.ceil(full / group) * group, math.ceil(windowed / group) * group
+    kinds = [count for count in (full, windowed, with_state) if count]
+    if len(kinds) < 2:
+        return full, windowed, with_state
+    group = max(kinds) if max(kinds) < min(kinds) * _GROUP_RATIO else min(kinds)
+    return _filled(full, group), _filled(windowed, group), _filled(with_state, group)
+
+
+def _filled(layers: int, group: int) -> int:
+    return math.ceil(layers / group) * group

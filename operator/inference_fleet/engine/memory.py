@@ -12,6 +12,8 @@ from inference_fleet.engine.weights import Split, loaded_weights_bytes, rotary_t
 
 # The shortest sequence that an engine with a fitted length must hold: one block.
 _LEAST_TOKENS = 16
+# Speculation that waits for the step before it.
+_IN_STEP_METHODS = frozenset({"ngram", "suffix", "medusa", "mlp_speculator"})
 # Where nothing says how long sequences may be, the cache is counted in sequences of this length.
 _USUAL_TOKENS = 8192
 
@@ -113,20 +115,44 @@ def _split(case: Case) -> Split:
 
 def sequence_layout(case: Case) -> CacheLayout | None:
     """What a sequence takes on one device, the draft's part included; None if it is not known."""
-    layout = _layout(case, case.facts)
+    layout = _layout(case, case.facts, prediction_layers=_prediction_layers(case))
     draft = _layout(case, draft_facts(case))
     return layout.beside(draft) if layout is not None and draft is not None else layout
 
 
-def _layout(case: Case, facts: ModelFacts | None) -> CacheLayout | None:
+def _layout(case: Case, facts: ModelFacts | None, *, prediction_layers: int = 0) -> CacheLayout | None:
     return cache_layout(
         facts,
         dtype=case.engine.dtype,
         cache_type=case.engine.kv_cache.kv_cache_dtype if case.engine.kv_cache else None,
         tensor=case.tensor_parallel_size,
         pipeline=case.model_parallel_size // case.tensor_parallel_size,
-        max_num_batched_tokens=case.limits.max_num_batched_tokens,
+        in_flight_tokens=_steps_in_flight(case) * case.limits.max_num_batched_tokens,
+        states=_states(case),
+        prediction_layers=prediction_layers,
     )
+
+
+def _prediction_layers(case: Case) -> int:
+    """Of a checkpoint that predicts several tokens itself: one, which is run again for each further token."""
+    speculative = case.engine.speculative
+    return 1 if speculative and speculative.model is None and speculative.method.endswith("mtp") else 0
+
+
+def _steps_in_flight(case: Case) -> int:
+    """A step for each stage, and one that is prepared while another runs (VllmConfig.max_concurrent_batches)."""
+    batching, speculative = case.engine.batching, case.engine.speculative
+    ahead = batching.async_scheduling if batching else None
+    if ahead is None:
+        ahead = speculative is None or speculative.method not in _IN_STEP_METHODS
+    return case.model_parallel_size // case.tensor_parallel_size + (1 if ahead else 0)
+
+
+def _states(case: Case) -> int:
+    """Of one sequence: the present one, the one that a cached prefix may need, one for each guessed token."""
+    cache, speculative = case.engine.kv_cache, case.engine.speculative
+    cached = 0 if cache and cache.enable_prefix_caching is False else 1
+    return 1 + cached + ((speculative.num_speculative_tokens if speculative else None) or 0)
 
 
 def draft_facts(case: Case) -> ModelFacts | None:
@@ -140,7 +166,11 @@ def draft_facts(case: Case) -> ModelFacts | None:
 def draft_bytes(case: Case) -> int | None:
     """The draft's weights on one device: 0 without a draft of its own, None if it has an unknown one."""
     speculative = case.engine.speculative
-    if speculative is None or speculative.model is None:
+    if speculative is None:
         return 0
+    if speculative.model is None:
+        # A prediction layer is about as large as one of the model's own.
+        whole, layers = weights_bytes(case), case.facts.num_hidden_layers if case.facts else None
+        return whole // layers * _prediction_layers(case) if whole is not None and layers else 0
     devices = speculative.draft_tensor_parallel_size or case.tensor_parallel_size
     return loaded_weights_bytes(draft_facts(case), dtype=case.engine.dtype, split=Split(tensor=devices))

@@ -52,6 +52,9 @@ def facts_of_config(config: object) -> ModelFacts | str:
     text: Mapping[str, Any] = {**config, **inner} if isinstance(inner, Mapping) else config
     values = {name: _first(text, keys) for name, keys in _NAMES.items()}
     values |= _attention(text, layers=values["numHiddenLayers"]) | _latent(text) | _shared(text) | _state(text)
+    if values["globalHeadDim"] is not None and not text.get("attention_k_eq_v"):
+        # Only where keys are values have the full layers a number of heads of their own (vLLM's gemma4.py).
+        values["numGlobalKeyValueHeads"] = values["numKeyValueHeads"]
     values |= _rotary(text, positions=values["maxPositionEmbeddings"])
     values |= _quantization(config.get("quantization_config") or text.get("quantization_config"))
     architectures = config.get("architectures")
@@ -124,14 +127,21 @@ def _state(text: Mapping[str, Any]) -> dict[str, Any]:
             keys = text["linear_num_key_heads"] * text["linear_key_head_dim"]
             values = text["linear_num_value_heads"] * text["linear_value_head_dim"]
             convolution = (2 * keys + values) * (text["linear_conv_kernel_dim"] - 1)
-            return {"stateElementsPerLayer": values * text["linear_key_head_dim"] + convolution}
+            return _state_facts(values * text["linear_key_head_dim"], convolution, kept_as=text.get("mamba_ssm_dtype"))
         if text.get("mamba_num_heads"):
             inner, state = text["mamba_num_heads"] * text["mamba_head_dim"], text["ssm_state_size"]
             convolution = (inner + 2 * text["n_groups"] * state) * (text["conv_kernel"] - 1)
-            return {"stateElementsPerLayer": inner * state + convolution}
+            # Nemotron's default (vLLM: NemotronHForCausalLMConfig).
+            kept_as = text.get("mamba_ssm_cache_dtype") or "float32"
+            return _state_facts(inner * state, convolution, kept_as=kept_as)
     except (KeyError, TypeError):
         return {}
     return {}
+
+
+def _state_facts(recurrent: int, convolution: int, *, kept_as: Any) -> dict[str, Any]:
+    found = {"stateElementsPerLayer": recurrent + convolution, "stateConvolutionElements": convolution}
+    return {**found, "stateDtype": kept_as} if kept_as else found
 
 
 def _quantization(config: object) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class ModelFacts(ModelShape):
     layer_pattern: one letter a layer: F or * full attention, S or C attention over `sliding_window` tokens, L or M a
     state instead of a cache, E neither. quantized_experts_only: attention and embeddings are stored unquantized.
     shared_expert_width: of the experts that every token goes through, together. rotary_table_positions: of all tables
-    of sines and cosines that vLLM keeps, where they are more than `max_position_embeddings`.
+    of sines and cosines that vLLM keeps, where they are more than `max_position_embeddings`. state_dtype: of a state's
+    numbers other than its convolution's; None: as the engine computes.
     """
 
     layer_pattern: Annotated[str, Field(max_length=1000, pattern="^[FSCLME*]+$")] | None = None
@@ -30,6 +31,8 @@ class ModelFacts(ModelShape):
     num_global_key_value_heads: Positive | None = None
     index_head_dim: Positive | None = None
     state_elements_per_layer: Positive | None = None
+    state_convolution_elements: Positive | None = None
+    state_dtype: Annotated[str, Field(max_length=20)] | None = None
     moe_intermediate_size: Positive | None = None
     shared_expert_width: Positive | None = None
     first_dense_layers: Positive | None = None

@@ -37,7 +37,7 @@ def memory(model: str, **vllm: Any) -> MemoryReport:
 
 def layout(facts: ModelFacts | None, **settings: Any) -> CacheLayout:
     default: dict[str, Any] = {"dtype": None, "cache_type": None, "tensor": 1, "pipeline": 1}
-    found = cache_layout(facts, **(default | {"max_num_batched_tokens": 8192} | settings))
+    found = cache_layout(facts, **(default | {"in_flight_tokens": 8192} | settings))
     assert found is not None
     return found
 
@@ -136,7 +136,7 @@ def test_on_a_cpu_only_weights_are_judged() -> None:
     ],
 )
 def test_a_token_takes_what_its_layers_keep(model: str, tokens: int, kibibytes: float) -> None:
-    assert layout(find_model(model)).sequence_bytes(tokens) == pytest.approx(tokens * kibibytes * 1024, rel=0.001)
+    assert layout(find_model(model)).sequence_bytes(tokens) == pytest.approx(tokens * kibibytes * 1024, rel=0.002)
 
 
 def test_windows_and_states_stop_growing() -> None:
@@ -208,3 +208,34 @@ def test_the_longest_sequence_fits_and_a_longer_one_does_not(name: str, availabl
 
     assert longest == 0 or found.sequence_bytes(longest) <= available
     assert longest == 131072 or found.sequence_bytes(longest + 1) > available
+
+
+def test_a_checkpoint_that_predicts_tokens_itself_takes_a_layer_more_and_a_state_for_each() -> None:
+    def taken(**speculative: Any) -> MemoryReport:
+        split = {"tensorParallelSize": 2}
+        more = {"speculative": speculative} if speculative else {}
+        return memory("Qwen/Qwen3.5-27B", maxModelLen=262144, parallelism=split, **more)
+
+    alone, two, three = taken(), *(taken(method="mtp", numSpeculativeTokens=count) for count in (2, 3))
+
+    assert two.draft_model_bytes == pytest.approx((alone.weights_bytes or 0) / 64, rel=0.05)
+    # Seventeen layers of attention instead of sixteen: a sixteenth more, and states on top of that.
+    assert (two.kv_bytes_per_token or 0) > (alone.kv_bytes_per_token or 0) * 17 / 16
+    assert (three.kv_bytes_per_token or 0) > (two.kv_bytes_per_token or 0)
+
+
+def test_steps_that_run_ahead_keep_more_of_a_window() -> None:
+    def held(**batching: Any) -> int:
+        return memory("openai/gpt-oss-20b", maxModelLen=131072, batching=batching).kv_bytes_per_token or 0
+
+    assert held(asyncScheduling=False) < held() == held(asyncScheduling=True)
+
+
+def test_without_a_cached_prefix_one_state_is_enough() -> None:
+    facts = find_model("Qwen/Qwen3.5-9B")
+
+    assert layout(facts, states=2).state_bytes == 2 * layout(facts, states=1).state_bytes
+    cached, plain = (
+        memory("Qwen/Qwen3.5-9B", maxModelLen=8192, kvCache={"enablePrefixCaching": wanted}) for wanted in (True, False)
+    )
+    assert (plain.kv_bytes_per_token or 0) < (cached.kv_bytes_per_token or 0)
