@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from inference_fleet.simulation.fleet import VariantModel
-from inference_fleet.simulation.policies.own import OWN, STATIC
+from inference_fleet.simulation.policies.own import OWN
+from inference_fleet.simulation.policies.static import STATIC
 from inference_fleet.simulation.run import simulate
 from inference_fleet.simulation.scenario import LLAMA_8B_A100, Scenario, objectives_of
 from inference_fleet.simulation.synthetic import DAY, Shape, day_cycle, generate

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from typing import Any
 
 from inference_fleet.simulation.documents import Document, Frontier, simulate_document
 from inference_fleet.simulation.optimum import frontier
 from inference_fleet.simulation.policies.catalogue import POLICIES, TUNED_SUFFIX
-from inference_fleet.simulation.policies.own import STATIC
-from inference_fleet.simulation.run import Moment, simulate
+from inference_fleet.simulation.policies.static import STATIC
+from inference_fleet.simulation.run import Moment, Run, simulate
 from inference_fleet.simulation.scenario import Scenario
 
 TaskProgress = Callable[[str, float], None]
@@ -72,7 +72,10 @@ def perform(task: Task, *, progress: Callable[[float], None] | None = None) -> F
     if not task.policy.endswith(TUNED_SUFFIX):
         run = simulate(task.scenario, kind, parameters=task.parameters, progress=progress)
         return Finished(simulate_document(run), run.moments)
-    target = 100 * max((o.target for o in task.scenario.objectives), default=0.0)
+    if kind is STATIC:
+        run = best_static(task.scenario, progress=progress)
+        return Finished(simulate_document(run, tuned=True), run.moments)
+    target = _target(task.scenario)
     best = None
     for number, parameters in enumerate(kind.grid):
         run = simulate(task.scenario, kind, parameters=parameters)
@@ -83,10 +86,49 @@ def perform(task: Task, *, progress: Callable[[float], None] | None = None) -> F
             best = (rank, Finished(simulate_document(run, tuned=True), run.moments))
         if progress is not None:
             progress((number + 1) / len(kind.grid))
-        if reached and kind is STATIC:
-            break  # sizes ascend: a larger fleet only costs more
     assert best is not None
     return best[1]
+
+
+def best_static(scenario: Scenario, *, progress: Callable[[float], None] | None = None) -> Run:
+    """The smallest fixed fleet of the first variant that keeps the target, in hindsight; the largest if none does.
+
+    By bisection: more replicas never keep less (but for noise of routing, which the search ignores).
+    """
+    low, high = max(1, scenario.min_replicas), scenario.max_replicas
+    found: Run | None = None
+    span = max(1, high - low)
+    size = low
+    # Doubling first, because a fleet of the maximum may be far too large to be worth a run.
+    while found is None:
+        run = _static_run(scenario, size)
+        if run.outcome.attainment_percent >= _target(scenario) or size >= high:
+            found, high = run, size
+        else:
+            low, size = size + 1, min(high, 2 * size)
+        if progress is not None:
+            progress(0.5)
+    while low < high:
+        middle = (low + high) // 2
+        run = _static_run(scenario, middle)
+        if run.outcome.attainment_percent >= _target(scenario):
+            found, high = run, middle
+        else:
+            low = middle + 1
+        if progress is not None:
+            progress(1 - (high - low) / (2 * span))
+    return found
+
+
+def _static_run(scenario: Scenario, replicas: int) -> Run:
+    # The size stands from the beginning: this fleet never starts anything.
+    standing = replace(scenario, start=(replicas, *(0 for _ in scenario.variants[1:])))
+    run = simulate(standing, STATIC, parameters={"replicas": float(replicas)})
+    return replace(run, scenario=scenario)
+
+
+def _target(scenario: Scenario) -> float:
+    return 100 * max((objective.target for objective in scenario.objectives), default=0.0)
 
 
 def perform_all(

@@ -18,7 +18,7 @@ import numpy as np
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _compiled(function: _Function) -> _Function:
+def compiled(function: _Function) -> _Function:
     """Machine code, kept beside the source (or in the user's cache) for the next process."""
     made: _Function = numba.njit(cache=True)(function)
     return made
@@ -57,7 +57,8 @@ JUMP_START: Final = 3
 STEP_SECONDS: Final = 4
 INTER_SECONDS: Final = 5
 ENDED: Final = 6
-REAL_COLUMNS: Final = 7
+PATIENCE: Final = 7
+REAL_COLUMNS: Final = 8
 # Places of `Engines.marks`: how many are in the lists of events, which request comes next, the queue before the router.
 FIRST_TOKENS: Final = 0
 FINISHES: Final = 1
@@ -110,7 +111,7 @@ def empty_rows(rows: int, *, sequences: int) -> tuple[Any, Any, Any, Any, Any]:
     )
 
 
-@_compiled
+@compiled
 def run(engines: Engines, ready: Any, at_random: bool, until: float, until_included: bool) -> None:
     """Let everything happen up to `until`: steps that end by then, and arrivals before it (or by it)."""
     arrival, marks, next_event = engines.arrival, engines.marks, engines.next_event
@@ -129,7 +130,7 @@ def run(engines: Engines, ready: Any, at_random: bool, until: float, until_inclu
         _route(engines, request, ready, at_random, now)
 
 
-@_compiled
+@compiled
 def route_unrouted(engines: Engines, ready: Any, at_random: bool, now: float) -> None:
     """Hand on what waited for a ready engine."""
     marks = engines.marks
@@ -139,7 +140,7 @@ def route_unrouted(engines: Engines, ready: Any, at_random: bool, now: float) ->
         _route(engines, request, ready, at_random, now)
 
 
-@_compiled
+@compiled
 def show(engines: Engines, rows: Any, now: float) -> Any:
     """Per engine, as its metrics page shows it at `now`, within a jump too: running, waiting, cache tokens held,
     prompt tokens, generated tokens, finished requests, steps, seconds between tokens, and how many such gaps."""
@@ -163,7 +164,7 @@ def show(engines: Engines, rows: Any, now: float) -> Any:
     return shown
 
 
-@_compiled
+@compiled
 def _route(engines: Engines, request: int, ready: Any, at_random: bool, now: float) -> None:
     """To any ready engine, or to the one with the fewest requests; among equals the one given least so far."""
     if ready.shape[0] == 0:
@@ -183,7 +184,7 @@ def _route(engines: Engines, request: int, ready: Any, at_random: bool, now: flo
     _submit(engines, best, request, now)
 
 
-@_compiled
+@compiled
 def _submit(engines: Engines, row: int, request: int, now: float) -> None:
     """Queue a request. A jump under way is cut at the end of its present step, where the request may join."""
     whole, real = engines.whole[row], engines.real[row]
@@ -207,7 +208,7 @@ def _submit(engines: Engines, row: int, request: int, now: float) -> None:
             engines.next_event[row] = real[JUMP_START] + done * real[STEP_SECONDS]
 
 
-@_compiled
+@compiled
 def _advance(engines: Engines, row: int) -> None:
     """Book the step or jump that ends at `next_event`, and begin the next."""
     now = engines.next_event[row]
@@ -230,7 +231,7 @@ def _advance(engines: Engines, row: int) -> None:
         real[ENDED] = now
 
 
-@_compiled
+@compiled
 def _begin(engines: Engines, row: int, now: float) -> None:
     whole, real, prefilling = engines.whole[row], engines.real[row], engines.prefilling[row]
     preempted = False
@@ -250,6 +251,12 @@ def _begin(engines: Engines, row: int, now: float) -> None:
     if not preempted:
         while whole[WAITING] > 0 and budget > 0 and decoding + whole[PREFILLING] < whole[MAX_SEQS]:
             request = whole[FIRST_WAITING]
+            if now - engines.arrival[request] > real[PATIENCE]:
+                # Whoever asked has gone away.
+                whole[FIRST_WAITING] = engines.next_waiting[request]
+                whole[WAITING] -= 1
+                whole[OUTSTANDING] -= 1
+                continue
             prompt = _prompt_tokens(engines, request)
             # The whole prompt must fit, and a token of every sequence that decodes beside it. One alone always may.
             if decoding + whole[PREFILLING] > 0 and whole[HELD_TOKENS] + prompt + decoding > whole[CACHE_TOKENS]:
@@ -282,7 +289,7 @@ def _begin(engines: Engines, row: int, now: float) -> None:
     engines.next_event[row] = now + whole[JUMP_STEPS] * real[STEP_SECONDS]
 
 
-@_compiled
+@compiled
 def _book_prefill(engines: Engines, row: int, now: float) -> None:
     """Shares are given in order until the budget is spent, so that those that are done are the first ones."""
     whole, prefilling = engines.whole[row], engines.prefilling[row]
@@ -315,7 +322,7 @@ def _book_prefill(engines: Engines, row: int, now: float) -> None:
     whole[PREFILLING] -= done
 
 
-@_compiled
+@compiled
 def _prompt_tokens(engines: Engines, request: int) -> int:
     """Tokens to compute before the next one: the prompt, and after a preemption what was written already."""
     left = engines.left[request]
@@ -324,7 +331,7 @@ def _prompt_tokens(engines: Engines, request: int) -> int:
     return prompt
 
 
-@_compiled
+@compiled
 def _preempt(engines: Engines, row: int) -> None:
     """The newest sequence gives its cache back and waits at the head of the queue, to be computed again."""
     whole, heap = engines.whole[row], engines.decoding[row]
@@ -350,7 +357,7 @@ def _preempt(engines: Engines, row: int) -> None:
     whole[WAITING] += 1
 
 
-@_compiled
+@compiled
 def _finish(engines: Engines, whole: Any, request: int, held: int, now: float) -> None:
     whole[HELD_TOKENS] -= held
     whole[OUTSTANDING] -= 1
@@ -360,7 +367,7 @@ def _finish(engines: Engines, whole: Any, request: int, held: int, now: float) -
     engines.marks[FINISHES] += 1
 
 
-@_compiled
+@compiled
 def _push(heap: Any, whole: Any, key: int, request: int, held: int, joined: int) -> None:
     place = whole[DECODING]
     whole[DECODING] += 1
@@ -373,7 +380,7 @@ def _push(heap: Any, whole: Any, key: int, request: int, held: int, joined: int)
     heap[place, 3] = joined
 
 
-@_compiled
+@compiled
 def _pop(heap: Any, whole: Any) -> None:
     """Drop the first; the last takes its way down from there."""
     whole[DECODING] -= 1
@@ -394,7 +401,7 @@ def _pop(heap: Any, whole: Any) -> None:
     heap[place, 3] = joined
 
 
-@_compiled
+@compiled
 def _take_out(heap: Any, whole: Any, place: int) -> None:
     """Remove from anywhere: up to the top, then drop it."""
     while place > 0:
@@ -403,7 +410,7 @@ def _take_out(heap: Any, whole: Any, place: int) -> None:
     _pop(heap, whole)
 
 
-@_compiled
+@compiled
 def _copy(heap: Any, source: int, target: int) -> None:
     for column in range(4):
         heap[target, column] = heap[source, column]

@@ -40,10 +40,13 @@ class VariantModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """How requests are spread, and how long a replica that is removed may finish its work."""
+    """How requests are spread, and how long a replica that is removed may finish its work. patience_seconds: a request
+    that waited longer in an engine's queue is gone when its turn comes; by default nobody goes.
+    """
 
     routing: Routing = Routing.LEAST_OUTSTANDING
     drain_seconds: float = 600.0
+    patience_seconds: float = math.inf
 
 
 class Fleet:
@@ -203,10 +206,11 @@ class Fleet:
             engine.kv_cache_tokens,
             variant,
         )
-        real[[loop.BASE, loop.PER_PREFILL, loop.PER_DECODING]] = (
+        real[[loop.BASE, loop.PER_PREFILL, loop.PER_DECODING, loop.PATIENCE]] = (
             step.base_seconds,
             step.per_prefill_token_seconds,
             step.per_decoding_sequence_seconds,
+            self.settings.patience_seconds,
         )
         replica = Replica(
             name=f"{model.name}-{len(self.replicas)}",

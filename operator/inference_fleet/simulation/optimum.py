@@ -1,13 +1,15 @@
-"""What a scaler that knew the future would have paid: an offline optimum for a fleet of one variant.
+"""What a scaler that knew the future would have paid: an offline optimum for a fleet of one or two variants.
 
-Every number of replicas serves the whole trace once, which tells how many requests of every minute miss. A dynamic
-programme then chooses a number for every minute: replica-seconds, plus the cold start of every replica that is added,
-plus a price on every miss. Several prices give several plans; each plan is simulated, with starts a cold start early
-and no chance in them, and only simulated figures are used. The plan is approximate where a backlog outlives its minute.
+Every fleet serves the whole trace once, which tells how many requests of every minute miss (requests that waited a
+minute beyond the promise go away there, so that one hour's backlog is not booked on the next). A dynamic programme then
+chooses a fleet for every minute: replica-seconds, plus the cold start of every replica that is added, plus a price on
+every miss. Several prices give several plans; each plan is simulated, with starts a cold start early and no chance in
+them, and only simulated figures are used. The plan is approximate where a backlog outlives its minute.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +17,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from inference_fleet.simulation.observe import Sight
 from inference_fleet.simulation.outcome import met
-from inference_fleet.simulation.policies.own import StaticFleet
-from inference_fleet.simulation.run import SLOT_SECONDS, Run, simulate_policy
+from inference_fleet.simulation.plan import SLOT_SECONDS, Kind, cheapest_plan
+from inference_fleet.simulation.policies.static import StaticFleet
+from inference_fleet.simulation.run import Run, simulate_policy
 from inference_fleet.simulation.scenario import Scenario
 
 # Shares of requests that may miss, one plan (and its corrections) for each, from the loosest.
-BUDGETS: Final = (0.2, 0.05, 0.02, 0.01, 0.005, 0.002, 0.0005)
+BUDGETS: Final = (0.2, 0.08, 0.04, 0.02, 0.014, 0.01, 0.007, 0.005, 0.003, 0.002, 0.0005)
 COUNTS: Final = (*range(1, 13), *range(14, 25, 2), *range(27, 64, 3))
 # Prices of a miss in replica-seconds between which the right one is sought.
 PRICES: Final = (1e-3, 1e5)
@@ -30,6 +32,11 @@ BISECTIONS: Final = 18
 # Below this share of misses no larger fleet is tried.
 NO_MISSES: Final = 2e-4
 MOST_CORRECTIONS: Final = 5
+# Grids of three kinds of replicas would take days.
+MOST_VARIANTS: Final = 2
+# While the misses of a fixed size are counted, requests that wait longer than this beyond the promise are gone: a small
+# fleet's misses at noon do not follow it through the night, when it would have been large enough.
+PATIENCE_SECONDS: Final = 60.0
 # A plan that misses this many times its budget, or less, is good enough: its point is where it is.
 ACCEPTED_OVERRUN: Final = 1.1
 
@@ -44,20 +51,27 @@ class FrontierPoint:
 
 
 class PlannedFleet:
-    """Follows a plan of replicas per minute; starts what is needed later a cold start early."""
+    """Follows a plan of replicas per minute and variant; starts what is needed later a cold start early."""
 
-    def __init__(self, counts: Sequence[int], *, cold_start_seconds: float) -> None:
-        self._counts = counts
-        self._ahead = math.ceil(cold_start_seconds / SLOT_SECONDS) + 1
-        self._cold_start_seconds = cold_start_seconds
+    def __init__(self, plan: Sequence[tuple[int, ...]], *, cold_starts: Sequence[float]) -> None:
+        self._plan = plan
+        self._cold_starts = cold_starts
 
-    def decide(self, sight: Sight) -> tuple[int, ...]:
+    def at(self, now: float) -> tuple[int, ...]:
         """The most that the plan wants from now until a start begun now would be ready."""
-        now, last = sight.now, len(self._counts) - 1
+        last = len(self._plan) - 1
         begin = min(last, int(now // SLOT_SECONDS))
         # A tick of 15 s and a probe of 5 s: what is begun at this tick is ready by then.
-        end = min(last, int((now + self._cold_start_seconds + 20.0) // SLOT_SECONDS))
-        return (max(self._counts[begin : end + 1]),)
+        ends = [min(last, int((now + seconds + 20.0) // SLOT_SECONDS)) for seconds in self._cold_starts]
+        return tuple(max(counts[place] for counts in self._plan[begin : end + 1]) for place, end in enumerate(ends))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Kinds of replicas with the sizes tried, and misses[size, (size of the second kind,) minute]."""
+
+    kinds: tuple[Kind, ...]
+    misses: Any
 
 
 def frontier(scenario: Scenario, *, progress: Callable[[float], None] | None = None) -> tuple[FrontierPoint, ...]:
@@ -65,45 +79,49 @@ def frontier(scenario: Scenario, *, progress: Callable[[float], None] | None = N
     sure = replace(
         scenario, variants=tuple(replace(variant, cold_start_cv=0.0) for variant in scenario.variants), model_error=0.0
     )
-    sizes, misses = _misses(sure, progress)
+    if len(sure.variants) > MOST_VARIANTS:
+        return ()
+    survey = _survey(sure, progress)
     points: list[FrontierPoint] = []
-    tried: set[tuple[int, ...]] = set()
+    tried: set[tuple[tuple[int, ...], ...]] = set()
     for number, budget in enumerate(BUDGETS):
-        points += _corrected(sure, sizes, misses, budget=budget, tried=tried)
+        points += _corrected(sure, survey, budget=budget, tried=tried)
         if progress is not None:
             progress(0.5 + 0.5 * (number + 1) / len(BUDGETS))
     return _undominated(points)
 
 
 def _corrected(
-    scenario: Scenario, sizes: list[int], misses: Any, *, budget: float, tried: set[tuple[int, ...]]
+    scenario: Scenario, survey: Survey, *, budget: float, tried: set[tuple[tuple[int, ...], ...]]
 ) -> list[FrontierPoint]:
     """Plan, simulate, and plan again with the misses that were seen, until the plan keeps its budget.
 
-    A minute's misses with n replicas depend on the minutes before, which a fleet of n all along does not show. Where a
-    plan fared worse than foreseen, that size and smaller ones are charged what was seen, in that minute and the one
-    before. `misses` keeps the corrections for the budgets to come, `tried` the plans that were simulated.
+    A minute's misses with a fleet depend on the minutes before, which that fleet all along does not show. Where a plan
+    fared worse than foreseen, that fleet and smaller ones are charged what was seen, in that minute and the one before.
+    The survey keeps the corrections for the budgets to come, `tried` the plans that were simulated.
     """
     points = []
+    misses = survey.misses
     for _ in range(MOST_CORRECTIONS):
-        plan = _plan(scenario, sizes, misses, budget=budget)
+        plan = _plan(scenario, survey, budget=budget)
         if plan in tried:
             break
         tried.add(plan)
-        policy = PlannedFleet(plan, cold_start_seconds=scenario.variants[0].cold_start_seconds)
+        policy = PlannedFleet(plan, cold_starts=[variant.cold_start_seconds for variant in scenario.variants])
         run = simulate_policy(scenario, policy, name="optimum", parameters={})
         outcome = run.outcome
         points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
         seen = _misses_by_slot(run, slots=len(plan))
         if 1 - outcome.attainment_percent / 100 <= ACCEPTED_OVERRUN * budget:
             break
-        places = np.array(plan) - sizes[0]
-        worse = seen > misses[places, np.arange(len(plan))] + 1
+        places = _places(survey, plan)
+        worse = seen > misses[(*places, np.arange(len(plan)))] + 1
         for slot in np.flatnonzero(worse):
             for charged in (slot - 1, slot):
                 if charged >= 0:
-                    column = misses[: places[charged] + 1, charged]
-                    np.maximum(column, seen[slot], out=column)
+                    smaller = tuple(slice(place[charged] + 1) for place in places)
+                    part = misses[(*smaller, charged)]
+                    np.maximum(part, seen[slot], out=part)
     return points
 
 
@@ -125,29 +143,64 @@ def _nines(attainment_percent: float) -> float:
     return -math.log10(max(1e-6, 1 - attainment_percent / 100))
 
 
-def _misses(scenario: Scenario, progress: Callable[[float], None] | None) -> tuple[list[int], Any]:
-    """Fleet sizes tried, and misses[size, minute] when every size serves the whole trace."""
-    slots = math.ceil(scenario.workload.span_seconds / SLOT_SECONDS)
+def _survey(scenario: Scenario, progress: Callable[[float], None] | None) -> Survey:
+    """Serve the whole trace with every fleet that may be needed."""
+    slots = max(1, math.ceil(scenario.workload.span_seconds / SLOT_SECONDS))
+    alone = [_alone(scenario, place, slots=slots, progress=progress) for place in range(len(scenario.variants))]
+    kinds = tuple(
+        Kind(tuple(rows), variant.cost_per_hour, variant.cold_start_seconds, start)
+        for rows, variant, start in zip(alone, scenario.variants, scenario.start, strict=True)
+    )
+    if len(kinds) == 1:
+        rows = alone[0]
+        return Survey(kinds, np.array([rows[size] for size in kinds[0].sizes]))
+    # A fleet of both kinds. Where a smaller one misses nothing, or all but nothing, a larger one is not tried.
+    first, second = (tuple(range(max(kind.sizes) + 1)) for kind in kinds)
+    misses = np.zeros((len(first), len(second), slots))
+    enough = np.zeros(misses.shape[:2], dtype=bool)
+    few = NO_MISSES * max(1, len(scenario.workload.arrivals))
+    for a, b in itertools.product(first, second):
+        if (a and enough[a - 1, b]) or (b and enough[a, b - 1]):
+            misses[a, b] = misses[a - 1, b] if a and enough[a - 1, b] else misses[a, b - 1]
+            enough[a, b] = True
+            continue
+        known = (alone[0].get(a) if not b else None) if a else alone[1].get(b)
+        misses[a, b] = _static_misses(scenario, (a, b), slots=slots) if known is None else known
+        enough[a, b] = misses[a, b].sum() <= few
+        if progress is not None:
+            progress(0.25 + 0.25 * (a * len(second) + b) / enough.size)
+    both = tuple(replace(kind, sizes=sizes) for kind, sizes in zip(kinds, (first, second), strict=True))
+    return Survey(both, misses)
+
+
+def _alone(scenario: Scenario, place: int, *, slots: int, progress: Callable[[float], None] | None) -> dict[int, Any]:
+    """Misses of every minute with every size of one variant alone."""
     requests = max(1, len(scenario.workload.arrivals))
-    tried: list[int] = []
-    rows: list[Any] = []
+    tried: dict[int, Any] = {}
+    before = math.inf
     for number, count in enumerate(COUNTS):
         if not scenario.min_replicas <= count <= scenario.max_replicas:
             continue
-        static = replace(scenario, start=(count,))
-        run = simulate_policy(static, StaticFleet(count, variants=1), name="static", parameters={})
-        tried.append(count)
-        rows.append(_misses_by_slot(run, slots=slots))
+        counts = tuple(count if place == other else 0 for other in range(len(scenario.variants)))
+        tried[count] = _static_misses(scenario, counts, slots=slots)
         if progress is not None:
-            progress(0.5 * (number + 1) / len(COUNTS))
-        left = rows[-1].sum()
-        before = rows[-2].sum() if len(rows) > 1 else math.inf
+            progress((0.5 if len(scenario.variants) == 1 else 0.25) * (number + 1) / len(COUNTS))
+        left = tried[count].sum()
         # Some requests miss whatever the fleet (prompts too long for the promise): stop where size no longer helps.
         if left <= NO_MISSES * requests or (left < 0.05 * requests and left > 0.97 * before):
             break
-    sizes = list(range(tried[0], tried[-1] + 1))
-    table = np.array(rows)
-    return sizes, np.array([np.interp(sizes, tried, table[:, slot]) for slot in range(slots)]).T
+        before = left
+    table = np.array(list(tried.values()))
+    sizes = range(min(tried), max(tried) + 1)
+    filled = np.array([np.interp(sizes, list(tried), table[:, slot]) for slot in range(slots)]).T
+    return dict(zip(sizes, filled, strict=True))
+
+
+def _static_misses(scenario: Scenario, counts: tuple[int, ...], *, slots: int) -> Any:
+    settings = replace(scenario.settings, patience_seconds=scenario.threshold_first + PATIENCE_SECONDS)
+    static = replace(scenario, start=counts, settings=settings)
+    run = simulate_policy(static, StaticFleet(*counts), name="static", parameters={})
+    return _misses_by_slot(run, slots=slots)
 
 
 def _misses_by_slot(run: Run, *, slots: int) -> Any:
@@ -156,17 +209,16 @@ def _misses_by_slot(run: Run, *, slots: int) -> Any:
     return np.bincount(minutes[missed], minlength=slots).astype(float)
 
 
-def _plan(scenario: Scenario, sizes: list[int], misses: Any, *, budget: float) -> tuple[int, ...]:
+def _plan(scenario: Scenario, survey: Survey, *, budget: float) -> tuple[tuple[int, ...], ...]:
     """Of the plans of all prices the one of least cost that is expected to keep the budget; else the one that comes
     nearest. Found by bisection on the price: a higher one never misses more."""
-    cold_start = scenario.variants[0].cold_start_seconds
     requests = max(1, len(scenario.workload.arrivals))
     low, high = PRICES
-    best = cheapest_plan(sizes, misses, price=high, cold_start=cold_start, start=scenario.start[0])
+    best = cheapest_plan(survey.kinds, survey.misses, price=high * survey.kinds[0].cost)
     for _ in range(BISECTIONS):
         price = math.sqrt(low * high)
-        plan = cheapest_plan(sizes, misses, price=price, cold_start=cold_start, start=scenario.start[0])
-        missed = misses[np.array(plan) - sizes[0], np.arange(len(plan))].sum()
+        plan = cheapest_plan(survey.kinds, survey.misses, price=price * survey.kinds[0].cost)
+        missed = survey.misses[(*_places(survey, plan), np.arange(len(plan)))].sum()
         if missed <= budget * requests:
             best, high = plan, price
         else:
@@ -174,37 +226,9 @@ def _plan(scenario: Scenario, sizes: list[int], misses: Any, *, budget: float) -
     return best
 
 
-def cheapest_plan(sizes: list[int], misses: Any, *, price: float, cold_start: float, start: int) -> tuple[int, ...]:
-    """The sizes, minute by minute, of least 60 n + price x misses + cold start x replicas added."""
-    size = np.array(sizes, dtype=float)
-    count, slots = misses.shape
-    best = cold_start * np.maximum(0.0, size - start)
-    came_from = np.zeros((slots, count), dtype=np.int32)
-    for slot in range(slots):
-        # From above nothing is paid; from below a cold start for every replica added.
-        above = np.minimum.accumulate(best[::-1])[::-1]
-        below = np.minimum.accumulate(best - cold_start * size)
-        up = below + cold_start * size < above
-        came_from[slot] = np.where(up, _first_reaching(best - cold_start * size), _last_reaching(best))
-        best = np.where(up, below + cold_start * size, above) + SLOT_SECONDS * size + price * misses[:, slot]
-    place = int(np.argmin(best))
-    plan = []
-    for slot in range(slots - 1, -1, -1):
-        plan.append(sizes[place])
-        place = int(came_from[slot, place])
-    return tuple(reversed(plan))
-
-
-def _first_reaching(values: Any) -> Any:
-    """For every place: where the least value up to and at it is."""
-    lowest = np.minimum.accumulate(values)
-    fresh = np.concatenate(([True], lowest[1:] < lowest[:-1]))
-    return np.maximum.accumulate(np.where(fresh, np.arange(len(values)), 0))
-
-
-def _last_reaching(values: Any) -> Any:
-    """For every place: where the least value from it on is."""
-    return len(values) - 1 - _first_reaching(values[::-1])[::-1]
+def _places(survey: Survey, plan: Sequence[tuple[int, ...]]) -> tuple[Any, ...]:
+    """Per variant: where the plan's sizes stand among those tried."""
+    return tuple(np.array(plan)[:, place] - kind.sizes[0] for place, kind in enumerate(survey.kinds))
 
 
 def _undominated(points: Sequence[FrontierPoint]) -> tuple[FrontierPoint, ...]:

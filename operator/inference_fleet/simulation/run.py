@@ -11,13 +11,13 @@ from typing import Final
 from inference_fleet.simulation.fleet import Fleet
 from inference_fleet.simulation.observe import Observer
 from inference_fleet.simulation.outcome import Outcome, measure
-from inference_fleet.simulation.policies.policy import TICK_SECONDS, Policy, PolicyKind
+from inference_fleet.simulation.plan import SLOT_SECONDS
+from inference_fleet.simulation.policies.policy import TICK_SECONDS, Policy, PolicyKind, Timetable
 from inference_fleet.simulation.request_log import RequestLog
 from inference_fleet.simulation.scenario import Scenario
 
 # After the last arrival the fleet may finish what it has; what is not done by then has failed.
 FINISH_SECONDS: Final = 1800.0
-SLOT_SECONDS: Final = 60.0
 
 Progress = Callable[[float], None]
 
@@ -66,7 +66,7 @@ def simulate(
 
 def simulate_policy(
     scenario: Scenario,
-    policy: Policy,
+    policy: Policy | Timetable,
     *,
     name: str,
     parameters: Mapping[str, float],
@@ -81,10 +81,14 @@ def simulate_policy(
     moments: list[Moment] = []
     tick = TICK_SECONDS
     while tick <= horizon:
-        fleet.advance(tick - observer.draw_age())
-        scrape = observer.scrape()
-        fleet.advance(tick)
-        wanted = policy.decide(observer.show(scrape))
+        if isinstance(policy, Timetable):
+            fleet.advance(tick)
+            wanted = policy.at(tick)
+        else:
+            fleet.advance(tick - observer.draw_age())
+            scrape = observer.scrape()
+            fleet.advance(tick)
+            wanted = policy.decide(observer.show(scrape))
         for place, count in enumerate(wanted):
             fleet.scale(place, count)
         moments.append(_moment(fleet))

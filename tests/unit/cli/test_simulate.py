@@ -14,6 +14,9 @@ from inference_fleet.cli.main import EXIT_GOAL_MISSED, EXIT_OK, EXIT_REFUSED, EX
 ROOT = Path(__file__).parents[3]
 SMALL = ("--jobs", "1", "--max", "4", "--start", "2")
 
+# The loop is compiled at its first use.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:

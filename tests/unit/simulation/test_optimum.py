@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.simulation.fleet import VariantModel
-from inference_fleet.simulation.optimum import FrontierPoint, cheapest_plan, cost_at, frontier
-from inference_fleet.simulation.policies.own import STATIC
+from inference_fleet.simulation.optimum import FrontierPoint, cost_at, frontier
+from inference_fleet.simulation.plan import Kind, cheapest_plan
+from inference_fleet.simulation.policies.static import STATIC
 from inference_fleet.simulation.replica import EngineModel
 from inference_fleet.simulation.run import simulate
 from inference_fleet.simulation.scenario import Scenario, objectives_of
@@ -18,16 +21,59 @@ from inference_fleet.simulation.synthetic import Shape, generate
 def test_a_replica_is_kept_over_a_gap_shorter_than_its_start() -> None:
     # Two replicas are needed in minutes 0, 2 and 7; a minute of one costs 60, a start 120.
     misses = np.array([[9.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0, 9.0], [0.0] * 8])
-    plan = cheapest_plan([1, 2], misses, price=1000.0, cold_start=120.0, start=2)
+    plan = cheapest_plan([Kind((1, 2), 1.0, 120.0, 2)], misses, price=1000.0)
     # Over minute 1 it is kept (60 < 120); over minutes 3 to 6 it is not (240 > 120).
-    assert plan == (2, 2, 2, 1, 1, 1, 1, 2)
+    assert [count for (count,) in plan] == [2, 2, 2, 1, 1, 1, 1, 2]
 
 
 def test_misses_are_accepted_when_they_cost_less_than_a_replica() -> None:
     misses = np.array([[9.0, 0.0], [0.0, 0.0]])
-    assert cheapest_plan([1, 2], misses, price=1.0, cold_start=120.0, start=1) == (1, 1)
+    kind = Kind((1, 2), 1.0, 120.0, 1)
+    assert cheapest_plan([kind], misses, price=1.0) == ((1,), (1,))
     # 9 misses at 100 are dearer than a start and a minute: 900 > 180.
-    assert cheapest_plan([1, 2], misses, price=100.0, cold_start=120.0, start=1) == (2, 1)
+    assert cheapest_plan([kind], misses, price=100.0) == ((2,), (1,))
+
+
+def test_of_two_kinds_the_cheaper_way_is_taken() -> None:
+    # One dear replica (3 a second) does what two cheap ones (1) do; a minute needs as much as one dear one.
+    misses = np.full((3, 2, 4), 9.0)
+    misses[2, :] = misses[:, 1] = 0.0
+    cheap, dear = Kind((0, 1, 2), 1.0, 120.0, 0), Kind((0, 1), 3.0, 120.0, 0)
+    assert cheapest_plan([cheap, dear], misses, price=1000.0) == ((2, 0),) * 4
+    # A dear one that runs already costs no start: 3 x 60 x 4 < 2 x (60 x 4 + 120) + 1.
+    running = Kind((0, 1), 2.9, 120.0, 1)
+    assert cheapest_plan([cheap, running], misses, price=1000.0) == ((0, 1),) * 4
+
+
+def brute_force(kinds: list[Kind], misses: np.ndarray, price: float) -> float:
+    """The cost of the best of all courses, by trying them all."""
+    fleets = list(itertools.product(*(kind.sizes for kind in kinds)))
+
+    def cost(course: tuple[tuple[int, ...], ...]) -> float:
+        total, before = 0.0, tuple(kind.start for kind in kinds)
+        for slot, fleet in enumerate(course):
+            places = tuple(kind.sizes.index(count) for kind, count in zip(kinds, fleet, strict=True))
+            total += price * misses[(*places, slot)]
+            for kind, count, earlier in zip(kinds, fleet, before, strict=True):
+                total += kind.cost * (60 * count + kind.cold_start_seconds * max(0, count - earlier))
+            before = fleet
+        return total
+
+    return min(cost(course) for course in itertools.product(fleets, repeat=misses.shape[-1]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_course_is_cheaper(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    kinds = [Kind((0, 1, 2), 1.0, 90.0, 1), Kind((0, 1), 2.5, 150.0, 0)]
+    misses = chance.integers(0, 20, (3, 2, 4)).astype(float)
+    plan = cheapest_plan(kinds, misses, price=30.0)
+    only = [Kind((0, 1, 2), 1.0, 90.0, 1), Kind((0, 1), 2.5, 150.0, 0)]
+    found = sum(30.0 * misses[a, b, slot] + 60 * (a + 2.5 * b) for slot, (a, b) in enumerate(plan)) + sum(
+        90.0 * max(0, a - before_a) + 2.5 * 150.0 * max(0, b - before_b)
+        for (before_a, before_b), (a, b) in itertools.pairwise([(1, 0), *plan])
+    )
+    assert found == pytest.approx(brute_force(only, misses, 30.0))
 
 
 def test_cost_between_points_is_linear_in_nines_and_flat_beyond_the_ends() -> None:

@@ -12,8 +12,9 @@ from inference_fleet.simulation.policies.knative import KNATIVE_KPA
 from inference_fleet.simulation.policies.llm_d import LLM_D_SLO_AWARE
 from inference_fleet.simulation.policies.llm_d_tokens import LLM_D_TOKEN_AWARE
 from inference_fleet.simulation.policies.llm_d_wva import LLM_D_WVA
-from inference_fleet.simulation.policies.own import OWN, STATIC
+from inference_fleet.simulation.policies.own import OWN
 from inference_fleet.simulation.policies.policy import PolicyKind
+from inference_fleet.simulation.policies.static import STATIC
 
 POLICIES: Mapping[str, PolicyKind] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""The operator's own scaler, the very code that runs in the cluster; and a fleet that never changes."""
+"""The operator's own scaler, the very code that runs in the cluster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.types import Decision, Limits
 from inference_fleet.simulation.observe import Sight
-from inference_fleet.simulation.policies.policy import PolicyKind, clamped
+from inference_fleet.simulation.policies.policy import PolicyKind
 
 
 class OwnScaler:
@@ -26,30 +26,8 @@ class OwnScaler:
         return tuple(count for _, count in decision.replicas)
 
 
-class StaticFleet:
-    """The same number for ever, all of the first variant."""
-
-    def __init__(self, replicas: int, *, variants: int) -> None:
-        self._counts = (replicas, *(0 for _ in range(variants - 1)))
-
-    def decide(self, sight: Sight) -> tuple[int, ...]:
-        """Always the same."""
-        return self._counts
-
-
 def _own(limits: Limits, parameters: Mapping[str, float]) -> OwnScaler:
     return OwnScaler(limits)
 
 
-def _static(limits: Limits, parameters: Mapping[str, float]) -> StaticFleet:
-    return StaticFleet(clamped(int(parameters["replicas"]), limits), variants=len(limits.variants))
-
-
 OWN = PolicyKind(name="fleet", source="this project: docs/explanation/laboratory.md", defaults={}, build=_own)
-STATIC = PolicyKind(
-    name="static",
-    source="a fleet that never changes",
-    defaults={"replicas": 6},
-    build=_static,
-    grid=tuple({"replicas": count} for count in (*range(1, 13), *range(14, 25, 2), *range(27, 64, 3))),
-)

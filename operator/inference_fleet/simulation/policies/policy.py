@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from inference_fleet.scaling.types import Limits, PodSample
 from inference_fleet.simulation.observe import Sight
@@ -18,6 +18,15 @@ class Policy(Protocol):
 
     def decide(self, sight: Sight) -> tuple[int, ...]:
         """Replicas wanted of every variant, in the variants' order."""
+        ...
+
+
+@runtime_checkable
+class Timetable(Protocol):
+    """A fleet that is known beforehand and looks at nothing."""
+
+    def at(self, now: float) -> tuple[int, ...]:
+        """Replicas wanted of every variant from now on."""
         ...
 
 
@@ -38,7 +47,7 @@ class PolicyKind:
 class PolicyBuilder(Protocol):
     """Makes a rule for one run."""
 
-    def __call__(self, limits: Limits, parameters: Mapping[str, float]) -> Policy: ...
+    def __call__(self, limits: Limits, parameters: Mapping[str, float]) -> Policy | Timetable: ...
 
 
 def answered_pods(sight: Sight) -> tuple[PodSample, ...]:
