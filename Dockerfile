@@ -1,10 +1,12 @@
 # syntax=docker/dockerfile:1
-# The operator's image: the locked production dependencies and nothing else; no shell, not root.
-# Set both digests when building: --build-arg PYTHON_IMAGE=...@sha256:... --build-arg RUNTIME_IMAGE=...@sha256:...
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
-ARG RUNTIME_IMAGE=gcr.io/distroless/python3-debian12:nonroot
+# The operator's image: the locked production dependencies and nothing else; no shell, not root. `make image` builds it.
+# Base images are taken by digest alone, and there is no default: whoever builds says which ones (`make image` asks the
+# registry for those of the tags below and shows them).
+ARG PYTHON_DIGEST
+ARG RUNTIME_DIGEST
 
-FROM ${PYTHON_IMAGE} AS build
+# tag: 3.11-slim-bookworm
+FROM docker.io/library/python@${PYTHON_DIGEST} AS build
 WORKDIR /src
 RUN pip install --no-cache-dir uv==0.13.8
 COPY pyproject.toml uv.lock README.md LICENSE ./
@@ -14,7 +16,8 @@ RUN uv export --locked --no-dev --no-emit-project --format requirements-txt --ou
  && uv pip install --require-hashes --target /app --compile-bytecode -r requirements.txt \
  && uv pip install --no-deps --target /app --compile-bytecode .
 
-FROM ${RUNTIME_IMAGE}
+# tag: nonroot (Python 3.11, as above: compiled packages fit)
+FROM gcr.io/distroless/python3-debian12@${RUNTIME_DIGEST}
 LABEL org.opencontainers.image.title="inference-fleet-operator" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /app /app

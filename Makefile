@@ -102,6 +102,26 @@ bench-scale: setup-tools ## 500 InferenceDeployments beside 500 Deployments on h
 bench-scaling: setup-python ## scaling policies and an offline optimum on a fixed slice (benchmarks/results/scaling.json; TRACES=DIR adds recorded traces)
 	@$(BIN)/python benchmarks/scaling.py
 
+# --- what a release ships ---------------------------------------------------------------------------------------
+IMAGE         ?= inference-fleet/operator:dev
+PYTHON_BASE   := docker.io/library/python:3.11-slim-bookworm
+RUNTIME_BASE  := gcr.io/distroless/python3-debian12:nonroot
+digest_of      = $$(docker buildx imagetools inspect $(1) --format '{{.Manifest.Digest}}')
+
+.PHONY: audit sbom image package-chart
+audit: setup-python ## known vulnerabilities of the locked production packages (says what it could not ask)
+	@$(BIN)/python scripts/audit.py $(UV)
+
+sbom: setup-python ## bill of materials of the production packages (dist/sbom.cdx.json)
+	@mkdir -p dist && $(UV) export --quiet --locked --no-dev --format cyclonedx1.5 --output-file dist/sbom.cdx.json
+	@echo "sbom: dist/sbom.cdx.json"
+
+image: ## the operator's image, by Docker (IMAGE=REGISTRY/NAME:TAG)
+	@docker build --build-arg PYTHON_DIGEST="$(call digest_of,$(PYTHON_BASE))" --build-arg RUNTIME_DIGEST="$(call digest_of,$(RUNTIME_BASE))" --tag $(IMAGE) .
+
+package-chart: setup-python setup-helm ## the chart as an archive (dist/inference-fleet-VERSION.tgz)
+	@mkdir -p dist && "$$($(FLEET) sandbox tool helm)" package charts/inference-fleet --destination dist
+
 # --- not built yet ----------------------------------------------------------------------------------------------
 NOT_YET := bench-engine faults faults-cluster rollback-cluster mutants
 .PHONY: $(NOT_YET)

@@ -14,6 +14,7 @@ import yaml
 from builders.pod_security import violations
 from inference_fleet import __version__
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
+from inference_fleet.api.parse import parse_accelerator_class, parse_inference_deployment
 from inference_fleet.controller.permissions import permissions
 from inference_fleet.engine.catalogue import built_in_accelerators
 from inference_fleet.sandbox.tools import silent, tool_path
@@ -304,3 +305,22 @@ def test_the_components_are_what_the_charts_switches_add(tmp_path: Path) -> None
         if place[0] == "ServiceMonitor":
             found["spec"]["selector"]["matchLabels"].pop("app.kubernetes.io/instance")
         assert found == wanted, place
+
+
+def test_artifact_hub_is_told_what_the_chart_really_brings() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    told = {
+        key.removeprefix("artifacthub.io/"): yaml.safe_load(text)
+        for key, text in chart["annotations"].items()
+        if key.startswith("artifacthub.io/")
+    }
+    objects = by_name(rendered())
+    definitions = {name: each["spec"] for (kind, name), each in objects.items() if kind == "CustomResourceDefinition"}
+    assert {each["name"]: each["kind"] for each in told["crds"]} == {
+        name: spec["names"]["kind"] for name, spec in definitions.items()
+    }
+    for example in told["crdsExamples"]:
+        read = {"InferenceDeployment": parse_inference_deployment, "AcceleratorClass": parse_accelerator_class}
+        assert not isinstance(read[example["kind"]](example), tuple), example
+    (container,) = one(list(objects.values()), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert [each["image"] for each in told["images"]] == [container["image"]]
