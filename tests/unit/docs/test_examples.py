@@ -79,7 +79,11 @@ def all_fields() -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_field_that_is_named_exists(page: str) -> None:
     known = all_fields()
-    named = {match["path"] for match in FIELD.finditer((ROOT / page).read_text(encoding="utf-8"))}
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if page == "docs/how-to/migrate.md":
+        # The first column has the fields of others.
+        text = re.sub(r"^\|[^|]*\|", "", text, flags=re.MULTILINE)
+    named = {match["path"] for match in FIELD.finditer(text)}
     for path in named:
         if path.endswith((".json", ".yaml", ".md", ".py")):
             continue
