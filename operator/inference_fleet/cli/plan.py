@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +13,9 @@ from inference_fleet.cli.main import EXIT_OK, EXIT_REFUSED
 
 
 @click.command(name="plan", short_help="Check an InferenceDeployment and show what it would cost, hold and do.")
-@click.option("-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input.")
+@click.option(
+    "-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input."
+)
 @click.option(
     "--accelerators",
     metavar="FILE",
@@ -50,5 +53,6 @@ def command(
     if output == "json":
         click.echo(json.dumps(report, indent=2))
     else:
-        click.echo("\n\n".join(table(result, full=full) for result in report["results"]))
+        columns = shutil.get_terminal_size((120, 24)).columns
+        click.echo("\n\n".join(table(result, full=full, columns=columns) for result in report["results"]))
     return EXIT_REFUSED if any(result["refusals"] for result in report["results"]) else EXIT_OK

@@ -10,6 +10,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.objective import Objective
 from inference_fleet.api.refusal import Advice, Refusal
+from inference_fleet.api.unknown_fields import unknown_fields
 from inference_fleet.engine.engine_plan import ESTIMATE_PROMPT_TOKENS, EnginePlan, Estimate, MemoryReport
 from inference_fleet.engine.model_facts import ModelFacts
 from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance, accept
@@ -56,11 +57,13 @@ def _result(deployment: Document, classes: Mapping[str, Document], config: Model
         verdict = Acceptance(spec=None, refusals=(Refusal(path, Reason.INVALID_SPEC, "is missing."),))
     else:
         verdict = accept(spec, Snapshot(deployment=deployment, accelerator_classes=classes), config=config)
+    strangers = unknown_fields(spec)
     return {
         "namespace": namespace,
         "name": name,
-        "accepted": verdict.accepted,
-        "refusals": [_remark(refusal) for refusal in verdict.all_refusals],
+        # An API server prunes fields that it does not know; kubectl refuses them before.
+        "accepted": verdict.accepted and not strangers,
+        "refusals": [_remark(refusal) for refusal in (*strangers, *verdict.all_refusals)],
         "warnings": [_remark(advice) for advice in verdict.all_warnings],
         "variants": [_variant(variant, spec=verdict.spec) for variant in verdict.variants],
         "cost": _cost(verdict),

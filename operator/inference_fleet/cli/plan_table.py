@@ -1,4 +1,4 @@
-"""A result of `inference-fleet/plan/v1` for people: one block a variant, units everywhere, at most 120 columns."""
+"""A result of `inference-fleet/plan/v1` for people: one block a variant, units everywhere, as wide as the terminal."""
 
 from __future__ import annotations
 
@@ -11,57 +11,69 @@ _GIBIBYTE = 2**30
 # Flags that say the most; the others are shown with --full.
 _FIRST_WORDS = 6
 _BAR_CHARACTERS = 32
-_COLUMNS = 118
+# Wider lines are hard to read; narrower than this nothing is readable anyway.
+_MOST_COLUMNS = 118
+_LEAST_COLUMNS = 60
 _BOUND_WORDS = {"Bandwidth": "bandwidth-bound", "Compute": "compute-bound", "KVCapacity": "bound by the KV cache"}
 
 
-def table(result: Mapping[str, Any], *, full: bool) -> str:
+def table(result: Mapping[str, Any], *, full: bool, columns: int = _MOST_COLUMNS) -> str:
     """One deployment. full: with the whole command line."""
+    columns = max(_LEAST_COLUMNS, min(_MOST_COLUMNS, columns))
     counts = [_count(len(result[key]), key) for key in ("refusals", "warnings") if result[key]]
     verdict = ", ".join(["accepted" if result["accepted"] else "refused", *counts])
     name = f"{result['name'] or '(no name)'} ({result['namespace'] or '(no namespace)'})"
-    lines = [f"{name:<58} {verdict}"]
+    lines = [f"{name:<{columns // 2 - 1}} {verdict}"]
     for variant in result["variants"]:
-        lines += _variant_lines(variant, full=full)
+        for head, text in _variant_lines(variant, full=full):
+            lines += _wrapped(head, text, columns)
     cost = result["cost"]
     if cost["currency"]:
         lines.append(f"  cost     {cost['minPerHour']:.2f} - {cost['maxPerHour']:.2f} {cost['currency']}/h")
     for kind in ("refusals", "warnings"):
         for remark in result[kind]:
-            lines += _wrapped(f"  {kind[:-1]:<8} ", f"{remark['path']}: {remark['message']}")
+            lines += _wrapped(f"  {kind[:-1]:<8} ", f"{remark['path']}: {remark['message']}", columns)
             if remark["suggestion"]:
-                lines += _wrapped(" " * 11, remark["suggestion"])
+                lines += _wrapped(" " * 11, remark["suggestion"], columns)
     return "\n".join(lines)
 
 
-def _variant_lines(variant: Mapping[str, Any], *, full: bool) -> Iterator[str]:
+def _variant_lines(variant: Mapping[str, Any], *, full: bool) -> Iterator[tuple[str, str]]:
+    """Head and text of each line; a text may be wrapped."""
+    name = f"  variant {variant['name']:<8} "
     where = f"vLLM {variant['engineVersion']} on {variant['acceleratorClassName']}"
     memory, estimate = variant["memory"], variant["estimate"]
     if variant["devicesPerReplica"] is None:
-        yield f"  variant {variant['name']:<12} {where:<44} refused"
+        yield name, f"{where}: refused"
         if memory is not None:
-            yield f"    memory   {_memory_words(memory)}"
+            yield "    memory   ", _memory_words(memory)
+            if memory["cheapestFix"]:
+                yield "    fits     ", f"with {memory['cheapestFix']}"
         return
     devices = f" x{variant['devicesPerReplica']}" if variant["devicesPerReplica"] else ""
     price = f"{variant['costPerHour']:.2f} {variant['currency']}/h per replica" if variant["currency"] else "no price"
     limits, words = variant["effective"], variant["command"]
-    length = f"{limits['maxModelLen']:,}" if limits["maxModelLen"] else "auto (the engine fits it to its memory)"
-    yield f"  variant {variant['name']:<12} {where + devices:<44} {price}"
-    yield f"    image    {variant['image']}"
-    yield (
-        f"    limits   {length} tokens a sequence, {limits['maxNumSeqs']:,} sequences,"
-        f" {limits['maxNumBatchedTokens']:,} tokens a step"
+    longest = (
+        f"{limits['maxModelLen']:,} tokens a sequence" if limits["maxModelLen"] else "sequences as long as fit (auto)"
     )
-    yield f"    memory   {_memory_words(memory)}"
+    yield name, f"{where}{devices}, {price}"
+    yield "    image    ", variant["image"]
+    yield (
+        "    limits   ",
+        f"{longest}, {limits['maxNumSeqs']:,} sequences, {limits['maxNumBatchedTokens']:,} tokens a step",
+    )
+    yield "    memory   ", _memory_words(memory)
     if memory["kvCacheTokens"]:
-        yield f"    holds    {_holds_words(memory, limits)}"
+        yield "    holds    ", _holds_words(memory, limits)
+    if memory["cheapestFix"]:
+        yield "    safer    ", f"with {memory['cheapestFix']}"
     if estimate is not None:
-        yield from _wrapped("    speed    ", _speed_words(estimate))
+        yield "    speed    ", _speed_words(estimate)
     if variant["objectives"]:
-        yield from _wrapped("    goals    ", "; ".join(_goal_words(goal) for goal in variant["objectives"]))
+        yield "    goals    ", "; ".join(_goal_words(goal) for goal in variant["objectives"])
     shown = words if full else words[:_FIRST_WORDS]
-    more = "" if len(shown) == len(words) else f" ...   (--full to see all {len(words) - 2})"
-    yield f"    command  {shlex.join(shown)}{more}"
+    more = "" if len(shown) == len(words) else f" ... (--full to see all {len(words) - 2})"
+    yield "    command  ", f"{shlex.join(shown)}{more}"
 
 
 def _memory_words(memory: Mapping[str, Any]) -> str:
@@ -87,7 +99,10 @@ def _holds_words(memory: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
     length = limits["maxModelLen"] or memory["largestMaxModelLen"]
     words = f"{tokens:,} tokens: {memory['concurrencyAtMaxModelLen']:,.1f} sequences of {length:,}"
     average = tokens // limits["maxNumSeqs"]
-    return f"{words} or {limits['maxNumSeqs']:,} of {average:,}" if 0 < average < length else words
+    if 0 < average < length:
+        words += f" or {limits['maxNumSeqs']:,} of {average:,}"
+    longest = memory["largestMaxModelLen"]
+    return f"{words}; the longest that fits: {longest:,}" if longest and longest > length else words
 
 
 def _speed_words(estimate: Mapping[str, Any]) -> str:
@@ -115,10 +130,16 @@ def _size(count: int) -> str:
     return f"{count / _GIBIBYTE:.1f}"
 
 
-def _wrapped(head: str, text: str) -> list[str]:
+def _wrapped(head: str, text: str, columns: int) -> list[str]:
     indent = " " * len(head)
+    # Broken at spaces only: a flag or a path in two pieces cannot be copied.
     return textwrap.wrap(
-        head + text, _COLUMNS, subsequent_indent=indent, break_long_words=False, drop_whitespace=True
+        head + text,
+        columns,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
     ) or [head]
 
 

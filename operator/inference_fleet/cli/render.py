@@ -17,7 +17,9 @@ _NO_UID = "00000000-0000-0000-0000-000000000000"
 
 
 @click.command(name="render", short_help="Print the objects the operator would create. No cluster needed.")
-@click.option("-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input.")
+@click.option(
+    "-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input."
+)
 @click.option(
     "--accelerators",
     metavar="FILE",
@@ -60,6 +62,7 @@ def command(file: str, accelerators: str | None, output: Literal["yaml", "json"]
 def _render(
     deployment: Mapping[str, Any], classes: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
+    from inference_fleet.api.unknown_fields import unknown_fields
     from inference_fleet.planning.plan import plan, study
     from inference_fleet.planning.snapshot import Snapshot
     from inference_fleet.planning.writes import Create
@@ -77,7 +80,8 @@ def _render(
     open_classes = {name: _open(obj) for name, obj in classes.items()}
     snapshot = Snapshot(deployment={**deployment, "metadata": metadata}, accelerator_classes=open_classes)
     now = time.time()
-    refusals = [f"{metadata['name']}: {refusal.text()}" for refusal in study(snapshot, now=now).acceptance.all_refusals]
+    found = (*unknown_fields(deployment.get("spec")), *study(snapshot, now=now).acceptance.all_refusals)
+    refusals = [f"{metadata['name']}: {refusal.text()}" for refusal in found]
     made: dict[tuple[str, str], Mapping[str, Any]] = {}
     # What makes pods comes in a first plan, the rest in the one that finds it there.
     for _ in range(2):

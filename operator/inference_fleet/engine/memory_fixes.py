@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from inference_fleet.api.intent import overlay, plain
+from inference_fleet.api.refusal import Refusal
 from inference_fleet.api.schema_rules import WITHOUT_RULES
 from inference_fleet.api.vllm_engine import VllmEngine
-from inference_fleet.engine.case import Case
+from inference_fleet.engine.case import Case, Check
+from inference_fleet.engine.checks import cache, parallelism
+from inference_fleet.engine.checks.quantization import quantization
 from inference_fleet.engine.engine_plan import MemoryReport
 from inference_fleet.engine.memory import memory_report, safe_max_model_len
 
@@ -17,6 +20,16 @@ _SHORTEST_TOKENS = 1024
 # From compute capability 8.9 on a device reads fp8 by itself.
 _FP8_CAPABILITY = 89
 _FULL_SHARE_PERCENT = 92
+# What a change must not run into.
+_CHECKS: tuple[Check, ...] = (
+    quantization,
+    cache.cache_type,
+    parallelism.devices_of_a_node,
+    parallelism.attention_heads,
+    parallelism.key_value_heads,
+    parallelism.vocabulary,
+    parallelism.experts,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +46,7 @@ def memory_fixes(case: Case) -> Iterator[MemoryFix]:
         laid = overlay(plain(case.engine), change)
         changed = case.with_engine(VllmEngine.model_validate(laid, context=WITHOUT_RULES))
         report = memory_report(changed)
-        if report.verdict in ("Fits", "Tight"):
+        if report.verdict in ("Fits", "Tight") and not _refused(changed):
             yield MemoryFix(setting=setting, report=report)
 
 
@@ -41,6 +54,10 @@ def cheapest_fix(case: Case) -> str | None:
     """The first of them, in words; None if nothing that this operator can set helps."""
     fix = next(memory_fixes(case), None)
     return fix.setting if fix else None
+
+
+def _refused(case: Case) -> bool:
+    return any(isinstance(finding, Refusal) for check in _CHECKS for finding in check(case))
 
 
 def _changes(case: Case) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -155,8 +156,10 @@ def _accelerator(
 ) -> AcceleratorClassSpec | Refusal:
     name = intent.accelerator_class_name
     if name not in classes:
-        message = f"there is no AcceleratorClass {name!r} in the cluster"
-        way_out = "Create it, or name one that `kubectl get acceleratorclasses` lists."
+        message = f"there is no AcceleratorClass {name!r}."
+        near = difflib.get_close_matches(name, list(classes), n=1)
+        way_out = f"Did you mean {near[0]!r}?" if near else "Create it, or name one that there is."
+        way_out += " `kubectl get acceleratorclasses` lists them."
         return Refusal(path, Reason.ACCELERATOR_CLASS_NOT_FOUND, message, way_out, intent.variant)
     parsed = parse_accelerator_class({"spec": classes[name]})
     if isinstance(parsed, tuple):

@@ -286,3 +286,33 @@ def test_a_config_json_of_another_kind_is_named(
     assert run(["plan", "-f", file, "--config", config_file(tmp_path, text)]) == EXIT_FAILED
     assert words in capsys.readouterr().err
     assert run(["plan", "-f", file, "--config", str(tmp_path / "none.json")]) == EXIT_USAGE
+
+
+def test_a_misspelt_field_is_refused_as_kubectl_refuses_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    misspelt = deployment(engine={"vllm": {"version": "0.33.0", "maxModelLength": 8192}})
+    status, found = report(capsys, "-f", written(tmp_path, misspelt))
+    (result,) = found["results"]
+
+    assert (status, result["accepted"]) == (EXIT_REFUSED, False)
+    assert result["refusals"][0]["path"] == "spec.engine.vllm.maxModelLength"
+    assert result["refusals"][0]["suggestion"] == "Did you mean maxModelLen?"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_lines_are_no_wider_than_the_terminal(
+    columns: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    llama = {"huggingFace": {"repository": "meta-llama/Llama-3.1-8B-Instruct"}}
+    variants = [
+        {"name": "h100", "acceleratorClassName": "nvidia-h100-80gb"},
+        {"name": "l4", "acceleratorClassName": "nvidia-l4", "engine": {"vllm": {"maxModelLen": 131072}}},
+        {"name": "none", "acceleratorClassName": "nvidia-nothing"},
+    ]
+    file = written(tmp_path, deployment(model=llama, variants=variants))
+
+    assert run(["plan", "-f", file, "--full"]) == EXIT_REFUSED
+    lines = capsys.readouterr().out.splitlines()
+    # A flag is never broken: a line may be one word too long.
+    assert [line for line in lines if len(line) > min(columns, 118) and " " in line.strip()] == []
+    assert any(line.startswith("    fits     with maxModelLen ") for line in lines)
