@@ -62,12 +62,14 @@ class QuantizationMethod:
     """One value of --quantization.
 
     minimum_capability: compute capability times ten. online: quantizes an unquantized checkpoint while loading.
+    activation_types: of its kernels; online_activation_types: where it quantizes while loading.
     reads: methods of checkpoints that it loads; `unquantized`, or `any`. unsupported: platform -> why not there.
     """
 
     method: str
     minimum_capability: int
     activation_types: tuple[str, ...]
+    online_activation_types: tuple[str, ...]
     online: bool
     reads: tuple[str, ...]
     deprecated: bool
@@ -195,6 +197,7 @@ def _method(row: Mapping[str, Any]) -> QuantizationMethod:
         method=row["method"],
         minimum_capability=row["minimumCapability"],
         activation_types=tuple(row["activationTypes"]),
+        online_activation_types=tuple(row.get("onlineActivationTypes", row["activationTypes"])),
         online=row["online"],
         reads=tuple(row["reads"]),
         deprecated=row.get("deprecated", False),

@@ -35,6 +35,11 @@ def check(
     return check_variant(intent, make_accelerator(**(accelerator or {})), accelerator_name=CLASS)
 
 
+def depths(*ranges: tuple[int, int, int]) -> dict[str, Any]:
+    rows = [{"minSeqs": low, "maxSeqs": high, "numSpeculativeTokens": depth} for low, high, depth in ranges]
+    return {"method": "ngram", "numSpeculativeTokens": 4, "numSpeculativeTokensPerBatchSize": rows}
+
+
 def refusals(result: EngineResult) -> list[tuple[str, str]]:
     assert (result.plan is None) == bool(result.refusals)
     return [(refusal.path, refusal.reason) for refusal in result.refusals]
@@ -80,7 +85,7 @@ def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
         ({"quantization": {"method": "gguf"}}, "quantization.method", Reason.UNSUPPORTED_SETTING),
         ({"quantization": {"method": "nvfp4_per_token"}}, "quantization.method", Reason.UNSUPPORTED_ON_ACCELERATOR),
         ({"quantization": {"method": "fbgemm_fp8"}}, "quantization.method", Reason.DEPRECATED),
-        ({"quantization": {"method": "mxfp8"}, "dtype": "float16"}, "dtype", Reason.CONFLICTING_SETTINGS),
+        ({"quantization": {"method": "mxfp8"}, "dtype": "float32"}, "dtype", Reason.CONFLICTING_SETTINGS),
         ({"kvCache": {"kvCacheDtype": "int2"}}, "kvCache.kvCacheDtype", Reason.UNSUPPORTED_SETTING),
         (
             {"kvCache": {"kvCacheDtype": "bfloat16"}, "dtype": "float16"},
@@ -127,6 +132,16 @@ def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
             Reason.CONFLICTING_SETTINGS,
         ),
         (
+            {"speculative": depths((2, 8, 2))},
+            "speculative.numSpeculativeTokensPerBatchSize",
+            Reason.CONFLICTING_SETTINGS,
+        ),
+        (
+            {"speculative": depths((1, 8, 5))},
+            "speculative.numSpeculativeTokensPerBatchSize",
+            Reason.CONFLICTING_SETTINGS,
+        ),
+        (
             {"batching": {"asyncScheduling": True}, "speculative": {"method": "ngram", "numSpeculativeTokens": 3}},
             "batching.asyncScheduling",
             Reason.CONFLICTING_SETTINGS,
@@ -168,6 +183,7 @@ def test_what_cannot_work_is_refused_at_its_field(vllm: dict[str, Any], path: st
             },
         },
         {"speculative": {"method": "suffix"}},
+        {"quantization": {"method": "mxfp8"}, "dtype": "float16"},
         {"parallelism": {"tensorParallelSize": 2, "pipelineParallelSize": 2, "dataParallelSize": 2}},
         {"extraArgs": ["--compilation-config.mode=3", "--compilation-config.cudagraph_mode=FULL"]},
         {"extraArgs": ["--no-scheduler-reserve-full-isl", "--tool-call-parser=hermes", "--enable-auto-tool-choice"]},

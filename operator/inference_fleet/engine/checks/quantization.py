@@ -76,10 +76,12 @@ def _usable(case: Case) -> Iterator[str]:
 
 def _with_type(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
     wanted = _ACTIVATION_TYPES.get(case.engine.dtype or "")
-    if wanted is not None and wanted not in method.activation_types:
-        types = " or ".join(method.activation_types)
-        message = f"{case.engine.dtype} does not go with quantization {method.method}, which computes in {types}."
-        yield Refusal("engine.vllm.dtype", Reason.CONFLICTING_SETTINGS, message, f"Set {method.activation_types[0]}.")
+    quantized = case.facts is not None and case.facts.quantization_method is not None
+    types = method.online_activation_types if method.online and not quantized else method.activation_types
+    if wanted is not None and wanted not in types:
+        message = f"{case.engine.dtype} does not go with quantization {method.method}, which computes in"
+        message += f" {' or '.join(types)}."
+        yield Refusal("engine.vllm.dtype", Reason.CONFLICTING_SETTINGS, message, f"Set {types[0]}.")
 
 
 def _for_checkpoint(case: Case, method: QuantizationMethod) -> Iterator[Finding]:

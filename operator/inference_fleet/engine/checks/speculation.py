@@ -58,12 +58,27 @@ def depth(case: Case) -> Iterator[Finding]:
 
 
 def depth_by_batch_size(case: Case) -> Iterator[Finding]:
-    """Replicas with data parallelism take one depth for all batches (vLLM 0.24 and newer)."""
-    speculative = case.engine.speculative
+    """Depths for ranges of batch sizes: from 1 on, at most the depth; with data parallelism none (vLLM 0.24 and newer).
+
+    vLLM reads them only when the engine starts (v1/spec_decode/dynamic/utils.py): what is wrong ends it there.
+    """
+    speculative = offered(case)
     depths = speculative.num_speculative_tokens_per_batch_size if speculative else None
-    if depths and case.processes > case.model_parallel_size:
+    if speculative is None or not depths:
+        return
+    path = f"{_PATH}.numSpeculativeTokensPerBatchSize"
+    first = min(row.min_seqs for row in depths)
+    if first != 1:
+        message = f"begins at {first} sequences: what holds for fewer is not said."
+        yield Refusal(path, Reason.CONFLICTING_SETTINGS, message, "Begin with minSeqs 1.")
+    deepest, most = max(row.num_speculative_tokens for row in depths), speculative.num_speculative_tokens
+    if most is not None and deepest > most:
+        message = f"{deepest} tokens are more than numSpeculativeTokens {most}, which is the most of all."
+        yield Refusal(
+            path, Reason.CONFLICTING_SETTINGS, message, f"Set numSpeculativeTokens to {deepest}, or lower it."
+        )
+    if case.processes > case.model_parallel_size:
         message = "is ignored by vLLM with dataParallelSize above 1: the depth is the same for every batch."
-        path = f"{_PATH}.numSpeculativeTokensPerBatchSize"
         yield Advice(path, Reason.IGNORED, message, "Leave dataParallelSize out: more replicas do the same.")
 
 
