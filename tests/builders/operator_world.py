@@ -58,7 +58,12 @@ class World:
 
     def deploy(self, name: str = "llama", **spec: Any) -> Object:
         """Apply an InferenceDeployment as a user does."""
-        body = {"metadata": {"name": name}, "spec": {**copy.deepcopy(SPEC), **spec}}
+        # The status is the definition's default.
+        body = {
+            "metadata": {"name": name},
+            "spec": {**copy.deepcopy(SPEC), **spec},
+            "status": {"observedGeneration": -1},
+        }
         return self.cluster.add(INFERENCE_DEPLOYMENTS, body, namespace=NAMESPACE)
 
     def edit(self, name: str = "llama", **spec: Any) -> None:

@@ -243,3 +243,19 @@ FULL_STATUS: dict[str, Any] = {
     "cost": {"perHour": "4.98", "currency": "USD"},
     "bookkeeping": {"backOff": {"h100/abcdefghij": {"until": "2026-01-31T12:00:00Z", "count": 3}}},
 }
+
+
+def test_an_object_that_nobody_has_looked_at_yet_does_not_seem_to_be_ready(server: ApiServer) -> None:
+    # By kstatus an object without a status is current; one whose observed generation lags behind is in progress.
+    status, answer = server.request("POST", DEPLOYMENTS, deployment(name="unseen"))
+    assert (status, answer["status"]) == (201, {"observedGeneration": -1})
+    # The status is the operator's: what it applies takes the default's place.
+    told = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "InferenceDeployment", "metadata": {"name": "unseen"}}
+    done = server.kubectl(
+        *("apply", "--server-side", "--subresource=status", "--field-manager=inference-fleet", "-f", "-"),
+        stdin=json.dumps({**told, "status": {"observedGeneration": 1, "conditions": []}}),
+    )
+    assert done.returncode == 0, done.stderr
+    _, answer = server.request("GET", f"{DEPLOYMENTS}/unseen")
+    assert answer["status"] == {"observedGeneration": 1, "conditions": []}
+    server.request("DELETE", f"{DEPLOYMENTS}/unseen")

@@ -31,6 +31,10 @@ _CLASS_NAME_RULE: Final = _rule(
     "metadata.name must have at most 63 characters",
 )
 
+# What an object has before the operator has looked at it. Without it, tools that wait by kstatus (Helm 4, Flux) would take
+# one that nobody has touched yet for ready.
+_UNSEEN: Final = {"observedGeneration": -1}
+
 _READY: Final = '.status.conditions[?(@.type=="Ready")]'
 _DEPLOYMENT_COLUMNS: Final = (
     ("Ready", "string", f"{_READY}.status", 0, "Whether the spec is accepted, rolled out and serving."),
@@ -62,7 +66,7 @@ def inference_deployment_crd() -> dict[str, Any]:
             "openAPIV3Schema": _root(
                 "One served model: its weights, its engine, what it may run on and what its callers were promised.",
                 spec=structural_schema(InferenceDeploymentSpec),
-                status=structural_schema(InferenceDeploymentStatus),
+                status={**structural_schema(InferenceDeploymentStatus), "default": _UNSEEN},
                 name_rule=_NAME_RULE,
             )
         },

@@ -33,7 +33,8 @@ class DeploymentView:
     @property
     def seen(self) -> bool:
         """Whether the operator has told anything about it."""
-        return self.status.observed_generation is not None
+        # The definition's default is -1.
+        return (self.status.observed_generation or 0) > 0
 
     @property
     def outdated(self) -> bool:
