@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from inference_fleet.cli.engine_accelerators import accelerators
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK
 from inference_fleet.engine.versions import EngineVersion, engine_version, known_versions
 
@@ -17,9 +18,12 @@ Form = Literal["table", "json"]
 _OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
-@click.group(name="engine", short_help="What the operator knows about vLLM versions.")
+@click.group(name="engine", short_help="What the operator knows about vLLM versions and accelerators.")
 def command() -> None:
-    """What the operator knows about vLLM versions."""
+    """What the operator knows about vLLM versions and accelerators."""
+
+
+command.add_command(accelerators)
 
 
 @command.command(name="flags")

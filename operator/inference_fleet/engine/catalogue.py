@@ -9,15 +9,24 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-_NOT_SPEC = ("name", "memorySource")
+_NOT_SPEC = ("name", "source", "memorySource")
 
 
 @cache
 def built_in_accelerators() -> Mapping[str, Mapping[str, Any]]:
     """Name -> AcceleratorClass as an object of the API. A cluster's own classes of these names may differ."""
+    return MappingProxyType({row["name"]: _object(row) for row in _rows()})
+
+
+def accelerator_sources() -> Mapping[str, Mapping[str, str]]:
+    """Name -> where bandwidth and peaks (`source`), and where the memory (`memorySource`) are from."""
+    return {row["name"]: {key: row[key] for key in ("source", "memorySource")} for row in _rows()}
+
+
+@cache
+def _rows() -> tuple[Mapping[str, Any], ...]:
     file = resources.files("inference_fleet.engine").joinpath("data", "accelerators.json")
-    rows = json.loads(file.read_text(encoding="utf-8"))["classes"]
-    return MappingProxyType({row["name"]: _object(row) for row in rows})
+    return tuple(json.loads(file.read_text(encoding="utf-8"))["classes"])
 
 
 def _object(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from inference_fleet.api.accelerator_class import AcceleratorClassSpec
+from inference_fleet.api.parse import parse_accelerator_class
 from inference_fleet.cli.engine_description import difference
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
 from inference_fleet.engine.versions import EngineVersion, engine_version
@@ -109,3 +112,30 @@ def test_a_python_without_vllm_is_an_error(tmp_path: Path, capsys: pytest.Captur
 def test_a_python_that_does_not_exist_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "describe", "--python", str(tmp_path / "nothing")]) == EXIT_FAILED
     assert "No such file" in capsys.readouterr().err
+
+
+def test_known_accelerators_are_listed_with_units(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["engine", "accelerators"]) == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0].split() == ["NAME", "PLATFORM", "ARCHITECTURE", "GIB", "GB/S", "A", "NODE", "DENSE", "TERAFLOPS"]
+    assert next(line for line in lines if line.startswith("nvidia-h100-80gb ")).split()[1:6] == [
+        "CUDA", "9.0", "79.2", "3,350", "8",
+    ]  # fmt: skip
+    assert next(line for line in lines if line.startswith("cpu ")).split()[1:] == [
+        "CPU",
+        "x86_64",
+        "64.0",
+        "-",
+        "1",
+        "-",
+    ]
+
+
+def test_known_accelerators_are_objects_that_a_cluster_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["engine", "accelerators", "-o", "yaml"]) == EXIT_OK
+    objects = list(yaml.safe_load_all(capsys.readouterr().out))
+
+    assert len(objects) >= 25
+    for each in objects:
+        assert isinstance(parse_accelerator_class(each), AcceleratorClassSpec), each["metadata"]["name"]

@@ -113,6 +113,13 @@ def test_engine_flags(printed: Callable[..., dict[str, Any]]) -> None:
     assert set(keys(shape("engine flags"))) == set(keys(printed("engine", "flags", "-o", "json")))
 
 
+def test_engine_accelerators(printed: Callable[..., dict[str, Any]]) -> None:
+    found = printed("engine", "accelerators", "-o", "json")
+    # The types of an accelerator's peaks differ.
+    paths = {path for path in keys(found) if ".denseTeraflops." not in path}
+    assert set(keys(shape("engine accelerators"))) == paths
+
+
 def test_sandbox_status() -> None:
     source = (ROOT / "operator/inference_fleet/sandbox/cluster.py").read_text(encoding="utf-8")
     body = source.partition("def status(self)")[2].partition("    def ")[0]
