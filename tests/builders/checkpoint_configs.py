@@ -67,6 +67,17 @@ _ODD = {
     "vocab_size": 30000,
     "num_hidden_layers": 2,
 }
+# As large as a 70B: nothing of it is loaded.
+_LARGE = {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+}
 _INT8_WEIGHTS = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False}
 _INT8_INPUTS = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True}
 _METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -90,6 +101,7 @@ CHECKPOINTS: Mapping[str, Mapping[str, Any]] = {
     "org/mixture": {**_DENSE, **_MIXTURE},
     "org/latent": {**_DENSE, **_LATENT},
     "org/odd": {**_DENSE, **_ODD, "max_position_embeddings": 8192},
+    "org/large": {**_DENSE, **_LARGE},
     **{
         f"org/dense-{name}": {**_DENSE, "torch_dtype": "float16" if name in ("awq", "gptq") else "bfloat16"}
         | {"quantization_config": method}

@@ -15,7 +15,8 @@ from typing import Any
 
 from builders.checkpoint_configs import CHECKPOINTS, DRAFTS, checkpoint_facts
 from inference_fleet.api.crd import inference_deployment_crd
-from inference_fleet.api.intent import plain
+from inference_fleet.api.intent import overlay, plain
+from inference_fleet.api.vllm_engine import DRAFTED_METHODS, LOOKUP_METHODS
 from inference_fleet.engine.versions import EngineVersion, Flag, engine_version
 
 _SPEC = inference_deployment_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -71,6 +72,60 @@ ACCELERATORS: Mapping[str, Mapping[str, Any]] = {
 _ACCELERATOR_WEIGHTS = (10, 3, 1, 1, 1, 1)
 
 
+_MISTAKEN = 0.4
+_HUB: Mapping[str, Any] = {
+    "huggingFace": {"repository": "org/eagle3-head"},
+    "shape": {"architecture": "LlamaForCausalLMEagle3", "numAttentionHeads": 8, "vocabSize": 32000},
+}
+
+
+def _ranges(*rows: tuple[int, int, int]) -> dict[str, Any]:
+    depths = [{"minSeqs": low, "maxSeqs": high, "numSpeculativeTokens": depth} for low, high, depth in rows]
+    return {"method": "ngram", "numSpeculativeTokens": 4, "numSpeculativeTokensPerBatchSize": depths}
+
+
+# The weights fit, the cache of one such sequence does not.
+TOO_LONG: Mapping[str, Any] = {"maxModelLen": 131072, "quantization": {"method": "fp8_per_tensor"}}
+# What chance alone seldom puts together; each lies over a drawn spec, so that the rest differs every time.
+MISTAKES: Sequence[Mapping[str, Any]] = (
+    {"batching": {"maxNumActiveSeqs": 5000}},
+    {"batching": {"maxNumSeqs": 512, "maxNumBatchedTokens": 256}},
+    {"maxModelLen": 2048, "batching": {"longPrefillTokenThreshold": 2049}},
+    {"batching": {"schedulingPolicy": "lottery"}},
+    {"kvCache": {"kvCacheDtype": "fp4"}},
+    {"kvCache": {"kvCacheDtype": "nvfp4"}},
+    {"kvCache": {"kvCacheDtype": "bfloat16"}, "dtype": "float16"},
+    {"dtype": "int4"},
+    {"dtype": "float32", "quantization": {"method": "mxfp8"}},
+    {"quantization": {"method": "fp8_per_tensor"}},
+    {"quantization": {"method": "nvfp4_per_token"}},
+    {"parallelism": {"tensorParallelSize": 8, "pipelineParallelSize": 2}},
+    {"parallelism": {"tensorParallelSize": 7}},
+    {"parallelism": {"tensorParallelSize": 3}},
+    {"parallelism": {"enableExpertParallel": True, "dataParallelSize": 2}},
+    {"speculative": {"method": "eagle3", "numSpeculativeTokens": 3, "model": {"s3": {"uri": "s3://bucket/draft"}}}},
+    {"speculative": {"method": "eagle", "numSpeculativeTokens": 3, "model": _HUB}},
+    {"speculative": {"method": "eagle3", "numSpeculativeTokens": 3}},
+    {"speculative": {"method": "ngram", "numSpeculativeTokens": 3, "model": _HUB}},
+    {"speculative": {"method": "dspark", "numSpeculativeTokens": 3, "model": _HUB}},
+    {"speculative": {"method": "mtp", "numSpeculativeTokens": 2}},
+    {"speculative": _ranges((2, 8, 2))},
+    {"speculative": _ranges((1, 8, 5))},
+    {"speculative": _ranges((1, 8, 2), (4, 16, 1))},
+    {"speculative": {"method": "ngram", "numSpeculativeTokens": 3}, "batching": {"asyncScheduling": True}},
+    {"speculative": {"method": "ngram", "numSpeculativeTokens": 3, "promptLookupMin": 9, "promptLookupMax": 2}},
+    {"extraArgs": ["--seed=1", "--seed=2"]},
+    {"extraArgs": ["--stream-interval=0"]},
+    {"trustRemoteCode": True},
+    TOO_LONG,
+)
+_NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "quantization": {"quantization": {"method": "online"}},
+    "speculative": {"speculative": {"method": "ngram", "numSpeculativeTokens": 3}},
+    "parallelism.enableExpertParallel": {"parallelism": {"tensorParallelSize": 2, "enableExpertParallel": True}},
+}
+
+
 @dataclass(frozen=True)
 class DrawnSpec:
     """`vllm`: engine.vllm as a user would send it. repository: a key of CHECKPOINTS. accelerator: of ACCELERATORS."""
@@ -85,14 +140,27 @@ def drawn_spec(seed: int, *, version: str) -> DrawnSpec:
     random = Random(seed)
     release = engine_version(version)
     assert isinstance(release, EngineVersion)
-    draw = _Draw(random, release)
-    vllm = draw.object(_VLLM, "")
+    vllm = _Draw(random, release).object(_VLLM, "")
     names = list(CHECKPOINTS)
-    return DrawnSpec(
-        vllm={**vllm, "version": version},
-        repository=random.choices(names, [6, 3, 3, 3] + [1] * (len(names) - 4))[0],
-        accelerator=random.choices(list(ACCELERATORS), _ACCELERATOR_WEIGHTS)[0],
-    )
+    repository = random.choices(names, [6, 3, 3, 3] + [1] * (len(names) - 4))[0]
+    accelerator = random.choices(list(ACCELERATORS), _ACCELERATOR_WEIGHTS)[0]
+    if random.random() < _MISTAKEN:
+        mistake = random.choice(MISTAKES)
+        vllm = overlay(vllm, mistake)
+        if mistake is TOO_LONG:
+            repository, accelerator = "org/large", "h100"
+    allowed = [flag for flag in release.flags.values() if flag.mark == "allowed"]
+    if seed < len(allowed):
+        repository, accelerator = "org/mixture", "h100"
+        # The first draws say each allowed flag once, with a value that is its own.
+        needed = allowed[seed].needs or ""
+        beside = [f"{needed}=http://traces:4317" if "endpoint" in needed else needed] if needed[:2] == "--" else []
+        if needed == "--enable-eplb":
+            vllm = {**_NEEDED["parallelism.enableExpertParallel"]}
+        else:
+            vllm = {**_NEEDED.get(needed, {})}
+        vllm["extraArgs"] = [argument(allowed[seed], random), *beside]
+    return DrawnSpec(vllm={**vllm, "version": version}, repository=repository, accelerator=accelerator)
 
 
 class _Draw:
@@ -111,6 +179,30 @@ class _Draw:
             "trustRemoteCode": lambda: random.random() < 0.1,
             "extraArgs": self._extra_arguments,
         }
+
+    def _speculative(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Mostly what the method asks for, so that a spec breaks one rule rather than five."""
+        found = self.object(schema, "speculative")
+        if self._random.random() < 0.15:
+            return found
+        found.setdefault("numSpeculativeTokens", self._random.choice((2, 3, 4)))
+        self._in_order(found.get("numSpeculativeTokensPerBatchSize", ()), deepest=found["numSpeculativeTokens"])
+        if found["method"] in DRAFTED_METHODS:
+            found.setdefault("model", self._draft())
+        else:
+            found.pop("model", None)
+        if found["method"] not in LOOKUP_METHODS:
+            found.pop("promptLookupMin", None)
+            found.pop("promptLookupMax", None)
+        return found
+
+    def _in_order(self, rows: Sequence[dict[str, int]], *, deepest: int) -> None:
+        """Ranges one after the other, from 1 on."""
+        first = 1
+        for row in rows:
+            row |= {"minSeqs": first, "maxSeqs": first + self._random.choice((1, 7, 63))}
+            row["numSpeculativeTokens"] = min(row["numSpeculativeTokens"], deepest)
+            first = row["maxSeqs"] + 1
 
     def object(self, schema: Mapping[str, Any], path: str) -> dict[str, Any]:
         required = schema.get("required", ())
@@ -135,6 +227,8 @@ class _Draw:
         random = self._random
         if path in self._leaves:
             return self._leaves[path]()
+        if path == "speculative":
+            return self._speculative(schema)
         if schema["type"] == "object":
             return self.object(schema, path)
         if schema["type"] == "array":
@@ -183,6 +277,18 @@ def _flags(version: str) -> tuple[Flag, ...]:
     return (*allowed * 6, *others)
 
 
+# Values of flags whose form is their own.
+_EXAMPLES = {
+    "quantization_config": '{"linear":"fp8_per_tensor"}',
+    "compilation_config": '{"cudagraph_mode":"PIECEWISE","mode":3}',
+    "limit_mm_per_prompt": '{"image":2}',
+    "show_hidden_metrics_for_version": "0.31",
+    "otlp_traces_endpoint": "http://traces:4317",
+    "watermark": "0.05",
+    "video_pruning_rate": "0.5",
+}
+
+
 def argument(flag: Flag, random: Random, *, strange: bool = False) -> str:
     """One word that says this flag, with a value of its kind, or one that is no value of it."""
     if flag.kind in ("switch", "presence"):
@@ -195,8 +301,10 @@ def argument(flag: Flag, random: Random, *, strange: bool = False) -> str:
 
 
 def _plausible(flag: Flag, random: Random) -> str:
-    if flag.choices:
-        return random.choice(flag.choices)
+    if flag.name in _EXAMPLES:
+        return _EXAMPLES[flag.name]
+    if flag.choices or flag.words:
+        return random.choice([word for word in flag.choices or flag.words if word not in flag.refused])
     if flag.kind in ("integer", "size", "sizeOrAuto"):
         return str(
             flag.default if isinstance(flag.default, int) and random.random() < 0.4 else random.choice((1, 2, 16, 300))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from builders.checkpoint_configs import CHECKPOINTS, DRAFTS, checkpoint_facts
 from builders.drawn_specs import ACCELERATORS, DrawnSpec
 from builders.intents import make_accelerator, make_intent
+from builders.refusal_rules import RefusalRule, rules_recorded
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.intent import VariantIntent
@@ -25,10 +26,14 @@ from inference_fleet.engine.versions import EngineVersion, engine_version
 
 @dataclass(frozen=True)
 class Judged:
-    """`broken_rule`: what the API server says of it already. arguments: the command line, refused or not."""
+    """`broken_rule`: what the API server says of it already. arguments: the command line, refused or not.
+
+    rules: those that refused, in the order of refusals.
+    """
 
     broken_rule: str | None
     refusals: tuple[Refusal, ...]
+    rules: tuple[RefusalRule, ...]
     arguments: Sequence[str]
 
     @property
@@ -51,10 +56,13 @@ def judged(drawn: DrawnSpec) -> Judged:
     intent = make_intent(**spec)
     accelerator = _accelerator(drawn.accelerator)
     facts = checkpoint_facts(drawn.repository)
-    result = check_variant(intent, accelerator, accelerator_name=drawn.accelerator, shape=facts)
+    with rules_recorded() as noted:
+        result = check_variant(intent, accelerator, accelerator_name=drawn.accelerator, shape=facts)
+    rules = tuple(noted[refusal] for refusal in result.refusals)
     if result.plan is not None:
-        return Judged(broken, (), result.plan.args)
-    return Judged(broken, result.refusals, _arguments(intent, accelerator=accelerator, repository=drawn.repository))
+        return Judged(broken, (), (), result.plan.args)
+    arguments = _arguments(intent, accelerator=accelerator, repository=drawn.repository)
+    return Judged(broken, result.refusals, rules, arguments)
 
 
 def in_folder(arguments: Sequence[str], folder: Path) -> list[str]:

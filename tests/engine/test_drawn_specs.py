@@ -1,0 +1,132 @@
+"""Specs drawn from the schema: what the operator accepts vLLM accepts; what it refuses vLLM refuses, or it says why.
+
+SAMPLE says how many are drawn (`make bench-engine`: 20,000).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders.checkpoint_configs import write_checkpoints
+from builders.drawn_specs import DrawnSpec, drawn_spec
+from builders.judged_specs import Judged, in_folder, judged
+from builders.refusal_rules import refusal_rules
+from builders.specified_differences import (
+    BROKEN_RULES_VLLM_LACKS,
+    MET_ELSEWHERE,
+    OF_THIS_MACHINE,
+    REFUSED_BY_THE_OPERATOR_ALONE,
+)
+from builders.vllm_validator import VllmValidator
+from inference_fleet.engine.versions import EngineVersion, engine_version
+from inference_fleet.sandbox.real_engine import find_real_engine
+from inference_fleet.sandbox.tools.cache import cache_folder
+
+VERSION = "0.32.0"
+SAMPLE = int(os.environ.get("SAMPLE") or 2000)
+LEAST_REFUSED = 500
+LEAST_HITS = 3
+whole_sample = pytest.mark.skipif(SAMPLE < 2000, reason="a smaller sample does not meet everything")
+
+
+@dataclass(frozen=True)
+class Case:
+    seed: int
+    drawn: DrawnSpec
+    judged: Judged
+    answer: Mapping[str, Any]
+
+    @property
+    def error(self) -> str | None:
+        """What vLLM says against it."""
+        return " ".join(self.answer["error"]) if "error" in self.answer else None
+
+    @property
+    def reasons(self) -> set[tuple[str, str]]:
+        """(check, field) of every refusal."""
+        pairs = zip(self.judged.rules, self.judged.refusals, strict=True)
+        return {(rule.check, re.sub(r"\[\d+\]", "", refusal.path)) for rule, refusal in pairs}
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    engine = find_real_engine()
+    assert engine is not None, "no real engine here: run `make setup-engine`"
+    folder: Path = tmp_path_factory.mktemp("checkpoints")
+    write_checkpoints(folder)
+    found = []
+    # Looking into a model's class takes vLLM ten seconds the first time; it keeps what it saw.
+    kept = {"VLLM_CACHE_ROOT": str(cache_folder() / "engine" / "looked-into")}
+    with VllmValidator(engine, environment=kept) as validator:
+        for seed in range(SAMPLE):
+            drawn = drawn_spec(seed, version=VERSION)
+            verdict = judged(drawn)
+            answer = validator.configure(in_folder(verdict.arguments, folder))
+            found.append(Case(seed, drawn, verdict, answer))
+    return found
+
+
+def test_what_the_operator_accepts_vllm_accepts(cases: list[Case]) -> None:
+    wrong = {
+        case.seed: (case.drawn, case.error)
+        for case in cases
+        if case.judged.accepted and case.error and not any(re.search(known, case.error) for known in OF_THIS_MACHINE)
+    }
+
+    assert wrong == {}
+
+
+def test_what_the_operator_refuses_vllm_refuses_or_there_is_a_reason(cases: list[Case]) -> None:
+    refused = [case for case in cases if not case.judged.accepted]
+    alone = [case for case in refused if case.error is None]
+    wrong = {
+        case.seed: (case.drawn, case.judged.broken_rule, case.reasons - REFUSED_BY_THE_OPERATOR_ALONE.keys())
+        for case in alone
+        if case.reasons - REFUSED_BY_THE_OPERATOR_ALONE.keys()
+        or (case.judged.broken_rule is not None and case.judged.broken_rule not in BROKEN_RULES_VLLM_LACKS)
+    }
+
+    assert len(refused) >= min(LEAST_REFUSED, SAMPLE // 4)
+    assert wrong == {}
+
+
+@whole_sample
+def test_every_reason_to_differ_is_one_that_was_met(cases: list[Case]) -> None:
+    alone = [case for case in cases if not case.judged.accepted and case.error is None]
+    met = set().union(*(case.reasons for case in alone))
+
+    assert REFUSED_BY_THE_OPERATOR_ALONE.keys() - met == set()
+    assert BROKEN_RULES_VLLM_LACKS.keys() - {case.judged.broken_rule for case in alone} == set()
+
+
+@whole_sample
+def test_every_rule_has_refused_something(cases: list[Case]) -> None:
+    hits = Counter(rule for case in cases for rule in set(case.judged.rules))
+    rare = {rule for rule in refusal_rules() if hits[rule] < LEAST_HITS}
+
+    assert {rule.check for rule in rare} == MET_ELSEWHERE.keys()
+
+
+@whole_sample
+def test_every_allowed_flag_was_accepted_by_both(cases: list[Case]) -> None:
+    release = engine_version(VERSION)
+    assert isinstance(release, EngineVersion)
+    names = {spelling: flag for flag in release.flags.values() for spelling in flag.spellings}
+    said = {
+        names[word.partition("=")[0]].flag
+        for case in cases
+        if case.judged.accepted
+        and (case.error is None or any(re.search(known, case.error) for known in OF_THIS_MACHINE))
+        for word in case.drawn.vllm.get("extraArgs", ())
+        if word.partition("=")[0] in names
+    }
+
+    assert {flag.flag for flag in release.flags.values() if flag.mark == "allowed"} - said == set()
