@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 from builders.api_server import ApiServer
 from builders.intents import OWNER, accepted_intent, make_accelerator, make_intent, make_plan
 from builders.pod_strategies import platforms, specs
+from inference_fleet.adapters.kubernetes import connect
 from inference_fleet.api.inference_deployment import NetworkPolicyPeer
+from inference_fleet.controller.executor import Executor, resource_of
+from inference_fleet.controller.store import Store
+from inference_fleet.controller.telemetry import Telemetry
+from inference_fleet.planning.children import reference_to
 from inference_fleet.planning.likeness import holds
+from inference_fleet.planning.writes import Apply, Create
 from inference_fleet.workload.controller_revision import controller_revision
 from inference_fleet.workload.disruption_budget import disruption_budget
 from inference_fleet.workload.drain import NEVER_READY_GRACE_SECONDS
@@ -146,6 +152,36 @@ def test_every_other_child_is_valid(server: ApiServer) -> None:
             parts = [part for part in ("spec", "data", "revision") if part in body]
             assert all(holds(live[part], body[part]) for part in parts)
             assert holds(live["metadata"]["labels"], body["metadata"]["labels"])
+
+
+async def test_a_child_that_has_to_differ_becomes_what_is_wanted_and_keeps_nothing_else(server: ApiServer) -> None:
+    peers = [NetworkPolicyPeer.model_validate({"podSelector": {"matchLabels": {"app": app}}}) for app in ("a", "b")]
+    changes = [
+        (service(OWNER, port=80), service(OWNER, port=8001)),
+        (network_policy(OWNER, clients=peers), network_policy(OWNER, clients=peers[:1])),
+        (network_policy(OWNER, clients=peers[:1]), network_policy(OWNER, clients=())),
+    ]
+    cluster = await connect(kubeconfig=str(server.kubeconfig))
+    executor = Executor(cluster, Store(), Telemetry(), leads=lambda: True, sees=lambda: True)
+    try:
+        for former, wanted in changes:
+            reference = reference_to(former, namespace="chat")
+            resource = resource_of(reference)
+            assert (await executor.execute([Create(reference, former, "test")])).refused == ()
+            metadata = (await cluster.get(resource, name=reference.name, namespace="chat"))["metadata"]
+            write = Apply(reference, wanted, metadata["uid"], metadata["resourceVersion"], "test")
+            done = await executor.execute([write])
+            assert (done.stale, done.refused) == (None, ())
+            live = await cluster.get(resource, name=reference.name, namespace="chat")
+            assert holds(live["spec"], wanted["spec"])
+            if reference.kind == "Service":
+                # A server-side apply would be refused here: two ports of one name.
+                assert [port["port"] for port in live["spec"]["ports"]] == [8001]
+            await cluster.delete(
+                resource, name=reference.name, namespace="chat", uid=metadata["uid"], resource_version=None
+            )
+    finally:
+        await cluster.close()
 
 
 def test_what_people_install_applies_with_plain_kubectl(server: ApiServer) -> None:

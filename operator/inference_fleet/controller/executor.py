@@ -160,7 +160,7 @@ class Executor:
                 return await self._create(resource, write)
             case Apply():
                 body = _fenced(write.body, write)
-                answer = await self._cluster.apply(resource, body, name=name, namespace=namespace)
+                answer = await self._cluster.merge_patch(resource, body, name=name, namespace=namespace)
             case Patch():
                 if write.lowers:
                     self._look_twice(resource, write)

@@ -29,7 +29,11 @@ class Create:
 
 @dataclass(frozen=True)
 class Apply:
-    """Server-side apply of the whole object as we want it, fenced by uid and resourceVersion."""
+    """The whole object as we want it, as a JSON merge patch fenced by uid and resourceVersion: lists are replaced whole.
+
+    Not a server-side apply: what a create has set stays owned by that operation, so a Service whose port changes would
+    keep the old one beside the new one.
+    """
 
     reference: ObjectReference
     body: Mapping[str, Any]

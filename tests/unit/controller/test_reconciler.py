@@ -33,7 +33,7 @@ async def test_an_object_that_cannot_be_planned_does_not_stop_the_others(monkeyp
         async with w.running(workers=1) as loop:
             await w.clock.advance(120)
             assert w.condition("Ready", "good") == "True Serving"
-            assert w.status("bad") == {}
+            assert w.status("bad") == {"observedGeneration": -1}, "nobody could look at it"
             assert loop.queue.failures(("chat", "bad")) > 3
             # And it is tried ever more seldom: every 0.2 s it would have been 600 times.
             assert loop.queue.retries < 20
