@@ -25,6 +25,7 @@ GENERATORS: tuple[str, ...] = (
     "metrics_reference:generate",
     "command_reference:generate",
     "memory_page:generate",
+    "speed_page:generate",
 )
 
 

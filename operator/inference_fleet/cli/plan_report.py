@@ -11,6 +11,7 @@ from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.objective import Objective
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.api.unknown_fields import unknown_fields
+from inference_fleet.cli.plan_alternatives import Alternative, alternatives
 from inference_fleet.engine.engine_plan import ESTIMATE_PROMPT_TOKENS, EnginePlan, Estimate, MemoryReport
 from inference_fleet.engine.model_facts import ModelFacts
 from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance, accept
@@ -65,7 +66,7 @@ def _result(deployment: Document, classes: Mapping[str, Document], config: Model
         "accepted": verdict.accepted and not strangers,
         "refusals": [_remark(refusal) for refusal in (*strangers, *verdict.all_refusals)],
         "warnings": [_remark(advice) for advice in verdict.all_warnings],
-        "variants": [_variant(variant, spec=verdict.spec) for variant in verdict.variants],
+        "variants": [_variant(variant, spec=verdict.spec, config=config) for variant in verdict.variants],
         "cost": _cost(verdict),
     }
 
@@ -80,7 +81,9 @@ def _remark(remark: Refusal | Advice) -> dict[str, Any]:
     }
 
 
-def _variant(variant: VariantAcceptance, *, spec: InferenceDeploymentSpec | None) -> dict[str, Any]:
+def _variant(
+    variant: VariantAcceptance, *, spec: InferenceDeploymentSpec | None, config: ModelFacts | None
+) -> dict[str, Any]:
     plan = variant.engine
     price = replica_price(variant)
     return {
@@ -94,6 +97,7 @@ def _variant(variant: VariantAcceptance, *, spec: InferenceDeploymentSpec | None
         "effective": _effective(plan) if plan else None,
         "memory": _memory(variant.memory) if variant.memory else None,
         "estimate": _estimate(plan.estimate) if plan and plan.estimate else None,
+        "alternatives": [_alternative(each) for each in alternatives(variant, config=config)],
         "objectives": [
             _goal(goal, plan.estimate if plan else None) for goal in (spec.objectives if spec else None) or ()
         ],
@@ -138,6 +142,14 @@ def _memory(memory: MemoryReport) -> dict[str, Any]:
     }
 
 
+def _alternative(alternative: Alternative) -> dict[str, Any]:
+    estimate, plan = alternative.plan.estimate, alternative.plan
+    assert estimate is not None, "only what can be estimated is one"
+    found = _estimate(estimate)
+    kept = ("boundBy", "interTokenLatencySeconds", "tokensPerSecond", "sequencesAtFull")
+    return {"change": alternative.change, "kvCacheTokens": plan.kv_cache_tokens, **{key: found[key] for key in kept}}
+
+
 def _estimate(estimate: Estimate) -> dict[str, Any]:
     return {
         "boundBy": estimate.bound_by,
@@ -153,6 +165,13 @@ def _estimate(estimate: Estimate) -> dict[str, Any]:
         },
         "sequencesAtFull": estimate.full_sequences,
         "errorPercent": estimate.error_percent,
+        "speculation": {
+            "numSpeculativeTokens": estimate.speculative_tokens,
+            "acceptedTokensToPay": {
+                "atOne": round(estimate.accepted_to_pay_at_one, 2),
+                "atFull": round(estimate.accepted_to_pay_at_full, 2),
+            },
+        },
     }
 
 

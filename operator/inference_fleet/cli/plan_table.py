@@ -69,6 +69,9 @@ def _variant_lines(variant: Mapping[str, Any], *, full: bool) -> Iterator[tuple[
         yield "    safer    ", f"with {memory['cheapestFix']}"
     if estimate is not None:
         yield "    speed    ", _speed_words(estimate)
+        yield "    guesses  ", _speculation_words(estimate)
+    if variant["alternatives"]:
+        yield "    instead  ", "; ".join(_alternative_words(each) for each in variant["alternatives"])
     if variant["objectives"]:
         yield "    goals    ", "; ".join(_goal_words(goal) for goal in variant["objectives"])
     shown = words if full else words[:_FIRST_WORDS]
@@ -113,6 +116,21 @@ def _speed_words(estimate: Mapping[str, Any]) -> str:
         f" token ~{_milliseconds(estimate['timeToFirstTokenSeconds'])} for {estimate['promptTokens']:,} prompt tokens"
         f" (estimate, +-{estimate['errorPercent']} %)"
     )
+
+
+def _speculation_words(estimate: Mapping[str, Any]) -> str:
+    speculation = estimate["speculation"]
+    depth, pay = speculation["numSpeculativeTokens"], speculation["acceptedTokensToPay"]
+    full = estimate["sequencesAtFull"]
+    never = pay["atFull"] >= depth
+    at_full = f"never at {full:,}" if never else f"~{pay['atFull']:.1f} at {full:,}"
+    return f"{depth} speculative tokens pay from ~{pay['atOne']:.1f} accepted a step at 1, {at_full}"
+
+
+def _alternative_words(each: Mapping[str, Any]) -> str:
+    latency, rate = each["interTokenLatencySeconds"], each["tokensPerSecond"]
+    full = f"~{_milliseconds(latency['atFull'])} at {each['sequencesAtFull']:,}, ~{rate['atFull']:,.0f} tokens/s"
+    return f"{each['change']}: ~{_milliseconds(latency['atOne'])} per token at 1, {full}"
 
 
 def _goal_words(goal: Mapping[str, Any]) -> str:

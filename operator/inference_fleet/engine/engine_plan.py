@@ -60,6 +60,7 @@ class Estimate:
 
     time_to_first_token: of `ESTIMATE_PROMPT_TOKENS`, alone. full: as many sequences as the settings and the cache allow
     (`full_sequences`), all decoding. error_percent: how far published measurements were off this formula, either way.
+    accepted_to_pay: of `speculative_tokens` guesses so many must come true in a step, on average, to be worth it.
     """
 
     bound_by: Bound
@@ -70,6 +71,9 @@ class Estimate:
     tokens_per_second_at_full: float
     full_sequences: int
     error_percent: int
+    speculative_tokens: int
+    accepted_to_pay_at_one: float
+    accepted_to_pay_at_full: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,7 @@
 """How fast a replica will roughly be, and what limits it: a roofline from the device's published figures.
 
 A decoding step reads the weights and the cache of its sequences, or computes their tokens, whichever takes longer. No
-engine reaches it exactly: `ERROR_PERCENT` is what published measurements of 9 models on 3 devices were off (seven of
-ten lie within; see tests/unit/engine/test_estimate.py).
+engine reaches it exactly: seven of ten published measurements lie within `ERROR_PERCENT` (docs/explanation/speed.md).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 from inference_fleet.engine.case import Case
 from inference_fleet.engine.engine_plan import ESTIMATE_PROMPT_TOKENS, Bound, Estimate, MemoryReport
-from inference_fleet.engine.memory import sequence_layout, weights_bytes
+from inference_fleet.engine.memory import draft_bytes, sequence_layout, weights_bytes
 from inference_fleet.engine.step_prior import (
     CONTEXT_TOKENS,
     EXCHANGE_SECONDS,
@@ -28,6 +27,8 @@ from inference_fleet.engine.weights import parameters_of
 
 ERROR_PERCENT = 50
 _OPERATIONS_PER_PARAMETER = 2
+# Guesses a step that people begin with.
+_USUAL_DEPTH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,14 @@ class Roofline:
     """Seconds on one device: reading all weights, reading a sequence's cache, computing a token; fixed per step.
 
     touched: share of the weights that a step reads whatever its tokens; chosen: share of the rest that one token does.
+    guess_seconds: of a draft's step, 0 where guesses come from the prompt.
     """
 
     weights_seconds: float
     cache_seconds: float
     token_seconds: float
     fixed_seconds: float
+    guess_seconds: float
     touched: float
     chosen: float
 
@@ -54,9 +57,15 @@ class Roofline:
         """Of so many tokens, prompt or answer."""
         return tokens * self.token_seconds
 
-    def step_seconds(self, sequences: int) -> float:
-        """Of a decoding step."""
-        return self.fixed_seconds + max(self.read_seconds(sequences), self.compute_seconds(sequences))
+    def step_seconds(self, sequences: int, *, tokens_each: int = 1) -> float:
+        """Of a decoding step; with several tokens of each sequence where guesses are verified."""
+        read = self.read_seconds(sequences, tokens_each=tokens_each)
+        return self.fixed_seconds + max(read, self.compute_seconds(sequences * tokens_each))
+
+    def accepted_to_pay(self, sequences: int, *, depth: int) -> float:
+        """Guesses that must come true in a step, on average, so that it yields as much a second as without them."""
+        verified = self.step_seconds(sequences, tokens_each=depth + 1) + depth * self.guess_seconds
+        return verified / self.step_seconds(sequences) - 1
 
 
 def roofline(case: Case) -> Roofline | None:
@@ -78,6 +87,7 @@ def roofline(case: Case) -> Roofline | None:
         / case.model_parallel_size
         / (teraflops * TERA * PREFILL_UTILIZATION),
         fixed_seconds=STEP_OVERHEAD_SECONDS + (EXCHANGE_SECONDS if case.model_parallel_size > 1 else 0.0),
+        guess_seconds=(draft_bytes(case) or 0) / (bandwidth * GIGA) * READ_FACTOR,
         touched=1 - experts,
         chosen=min(1.0, chosen),
     )
@@ -91,6 +101,8 @@ def estimate(case: Case, memory: MemoryReport) -> Estimate | None:
     sequences = full_sequences(case, memory)
     one, full = roof.step_seconds(1), roof.step_seconds(sequences)
     replicas = case.processes // case.model_parallel_size
+    speculative = case.engine.speculative
+    depth = (speculative.num_speculative_tokens if speculative else None) or _USUAL_DEPTH
     steps = math.ceil(ESTIMATE_PROMPT_TOKENS / case.limits.max_num_batched_tokens)
     prompt = max(roof.compute_seconds(ESTIMATE_PROMPT_TOKENS), steps * roof.weights_seconds)
     return Estimate(
@@ -102,6 +114,9 @@ def estimate(case: Case, memory: MemoryReport) -> Estimate | None:
         tokens_per_second_at_full=sequences * replicas / full,
         full_sequences=sequences * replicas,
         error_percent=ERROR_PERCENT,
+        speculative_tokens=depth,
+        accepted_to_pay_at_one=roof.accepted_to_pay(1, depth=depth),
+        accepted_to_pay_at_full=roof.accepted_to_pay(sequences, depth=depth),
     )
 
 

@@ -75,7 +75,7 @@ def test_a_good_spec_is_accepted_with_every_key_of_the_schema(
     (variant,) = result["variants"]
     assert set(variant) == {
         "name", "acceleratorClassName", "engineVersion", "image", "command", "devicesPerReplica", "shapeSource",
-        "effective", "memory", "estimate", "objectives", "costPerHour", "currency",
+        "effective", "memory", "estimate", "alternatives", "objectives", "costPerHour", "currency",
     }  # fmt: skip
     assert variant["command"][:3] == ["vllm", "serve", "--model=org/model"]
     assert variant["effective"]["maxModelLen"] == 8192
@@ -231,9 +231,35 @@ def test_a_known_model_gets_memory_and_an_estimate(tmp_path: Path, capsys: pytes
     assert variant["memory"]["kvBytesPerToken"] == 131072
     assert set(variant["estimate"]) == {
         "boundBy", "promptTokens", "timeToFirstTokenSeconds", "interTokenLatencySeconds", "tokensPerSecond",
-        "sequencesAtFull", "errorPercent",
+        "sequencesAtFull", "errorPercent", "speculation",
     }  # fmt: skip
     assert variant["objectives"][0]["metByIdleReplica"] is True
+    fp8, cache = variant["alternatives"]
+    assert (fp8["change"], cache["change"]) == ("quantization fp8_per_tensor", "kvCacheDtype fp8")
+    # Half the weights to read for one sequence; half the cache for many, and twice as much room for it.
+    one = variant["estimate"]["interTokenLatencySeconds"]["atOne"]
+    assert fp8["interTokenLatencySeconds"]["atOne"] < 0.75 * one
+    assert cache["interTokenLatencySeconds"]["atOne"] == pytest.approx(one, rel=0.02)
+    assert cache["kvCacheTokens"] == pytest.approx(2 * variant["memory"]["kvCacheTokens"], rel=0.01)
+    assert cache["tokensPerSecond"]["atFull"] > variant["estimate"]["tokensPerSecond"]["atFull"]
+
+
+def test_what_is_set_already_or_refused_is_no_alternative(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"version": "0.33.0", "maxModelLen": 8192, "kvCache": {"kvCacheDtype": "fp8"}}
+    variants = [
+        {"name": "h100", "acceleratorClassName": "nvidia-h100-80gb"},
+        {
+            "name": "a100",
+            "acceleratorClassName": "nvidia-a100-80gb",
+            "engine": {"vllm": {"kvCache": {"kvCacheDtype": "auto"}}},
+        },
+    ]
+    file = written(tmp_path, deployment(model=LLAMA, engine={"vllm": settings}, variants=variants))
+    _, found = report(capsys, "-f", file)
+    changes = [[each["change"] for each in variant["alternatives"]] for variant in found["results"][0]["variants"]]
+
+    assert changes[0] == ["quantization fp8_per_tensor"]
+    assert "quantization fp8_per_tensor" in changes[1]
 
 
 def test_the_table_shows_what_a_known_model_holds_and_how_fast_it_is(
