@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from inference_fleet.adapters.resources import NAMESPACES
 from inference_fleet.api.names import ACCELERATOR_CLASS_PLURAL, GROUP, INFERENCE_DEPLOYMENT_PLURAL
@@ -10,6 +10,8 @@ from inference_fleet.controller.permissions import Permission, permissions
 
 NAME = "inference-fleet"
 NAMESPACE = "inference-fleet-system"
+# Where the component `namespaced` lets the operator work; people copy it for theirs.
+MODELS = "models"
 _HEADER = "# Generated from operator/inference_fleet/controller/permissions.py by `make generate`; do not edit.\n"
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "update", "patch", "delete", "deletecollection")
@@ -22,6 +24,9 @@ def generate() -> dict[str, str]:
         "manifests/base/view-role.yaml": _HEADER + _aggregated("view", extends=("view",), rules=_VIEW),
         "manifests/components/edit-role/edit-role.yaml": _HEADER
         + _aggregated("edit", extends=("edit", "admin"), rules=_EDIT),
+        "manifests/components/namespaced/cluster-role.yaml": _HEADER
+        + _role("ClusterRole", rules=_lists()["ofTheCluster"]),
+        "manifests/components/namespaced/engines-role.yaml": _HEADER + _engines(),
         "charts/inference-fleet/templates/_rules.tpl": _chart(),
     }
 
@@ -68,10 +73,30 @@ def _binding(kind: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _engines() -> str:
+    """The role in a namespace where the operator works, when these are listed."""
+    name, namespace = f"name: {NAME}", f"namespace: {NAMESPACE}"
+    role = _role("Role", rules=_lists()["ofNamespaces"])
+    binding = _binding("Role")
+    head, subjects, account = binding.partition("subjects:")
+    texts = [text.replace(name, f"{name}-engines").replace(namespace, f"namespace: {MODELS}") for text in (role, head)]
+    return "---\n".join((texts[0], texts[1] + subjects + account))
+
+
 def _chart() -> str:
-    """Lists of rules as named templates: everywhere, or split where the operator works in listed namespaces only."""
+    """The lists of rules as named templates."""
+    texts = [_template(f"rules.{name}", _rules(rules)) for name, rules in _lists().items()]
+    texts += [_template("rules.view", _VIEW), _template("rules.edit", _EDIT)]
+    head = (
+        "{{/* Generated from operator/inference_fleet/controller/permissions.py by `make generate`; do not edit. */}}\n"
+    )
+    return head + "\n".join(texts)
+
+
+def _lists() -> dict[str, Sequence[Permission]]:
+    """Rules everywhere, or split where the operator works in listed namespaces only."""
     everywhere = permissions("cluster")
-    lists = {
+    return {
         "everywhere": everywhere,
         "ofTheCluster": [
             *(each for each in everywhere if not each.resource.namespaced and each.resource != NAMESPACES),
@@ -80,12 +105,6 @@ def _chart() -> str:
         "ofNamespaces": [each for each in everywhere if each.resource.namespaced],
         "ofOwnNamespace": permissions("own namespace"),
     }
-    texts = [_template(f"rules.{name}", _rules(rules)) for name, rules in lists.items()]
-    texts += [_template("rules.view", _VIEW), _template("rules.edit", _EDIT)]
-    head = (
-        "{{/* Generated from operator/inference_fleet/controller/permissions.py by `make generate`; do not edit. */}}\n"
-    )
-    return head + "\n".join(texts)
 
 
 def _template(name: str, lines: Iterable[str]) -> str:

@@ -276,18 +276,35 @@ def test_helm_3_and_4_make_the_same_of_it(words: tuple[str, ...]) -> None:
     assert ("/userRoles" in old.stderr) == ("/userRoles" in new.stderr)
 
 
-def test_the_components_are_what_the_charts_switches_add(tmp_path: Path) -> None:
-    folder = tmp_path / "overlay"
+def overlay(folder: Path, *components: str, **more: str) -> dict[tuple[str, str], Object]:
+    """The base with components over it."""
     folder.mkdir()
     # kustomize wants relative paths.
     up = "../" * len(folder.parts[1:]) + str(ROOT).lstrip("/")
-    components = [f"{up}/manifests/components/{name}" for name in ADDED]
-    overlay = {"kind": "Kustomization", "namespace": NAMESPACE, "components": components}
-    (folder / "kustomization.yaml").write_text(json.dumps({**overlay, "resources": [f"{up}/manifests/base"]}))
+    given = {"components": [f"{up}/manifests/components/{name}" for name in components], **more}
+    text = json.dumps({"kind": "Kustomization", "resources": [f"{up}/manifests/base"], **given})
+    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
     done = call("kubectl", "kustomize", str(folder))
     assert done.returncode == 0, done.stderr
-    base = by_name([each for each in yaml.safe_load_all(done.stdout) if each])
-    del base["Namespace", NAMESPACE]
+    found = by_name([each for each in yaml.safe_load_all(done.stdout) if each])
+    del found["Namespace", NAMESPACE]
+    return found
+
+
+def test_the_component_for_one_namespace_is_what_the_chart_makes_of_a_list(tmp_path: Path) -> None:
+    base = overlay(tmp_path / "overlay", "namespaced")
+    chart = by_name(rendered("--set", "namespaces={models}"))
+    assert chart.keys() == base.keys()
+    for objects in (chart, base):
+        # kustomize puts new variables before those that are there.
+        (container,) = objects["Deployment", "inference-fleet"]["spec"]["template"]["spec"]["containers"]
+        container["env"].sort(key=lambda variable: variable["name"])
+    for place, wanted in base.items():
+        assert chart[place] == wanted, place
+
+
+def test_the_components_are_what_the_charts_switches_add(tmp_path: Path) -> None:
+    base = overlay(tmp_path / "overlay", *ADDED, namespace=NAMESPACE)
     switches = ("serviceMonitor", "podMonitor", "rules", "dashboards")
     values = {
         "monitoring": {key: {"enabled": True} for key in switches},
