@@ -20,7 +20,10 @@ SCHEMA_VERSION: Final = "inference-fleet/explain/v1"
 _DAY_SECONDS: Final = 86400
 _CHANGES_SHOWN: Final = 5
 # What a refusal says to do stands in its own message.
-_NO_STEP: Final = ("Nothing.", "The message names the field and what would work.")
+_NO_STEP: Final = ("Nothing.", "The message names")
+# A new replica is measured within a few scrapes and ticks: until then missing figures are nobody's fault.
+_FIRST_FIGURES_SECONDS: Final = 60
+_FIRST_FIGURES: Final = "Wait: the first figures come within a minute."
 # A condition tells several refusals in one message; each begins with its field.
 _REFUSALS: Final = re.compile(r"; (?=spec[.\[])")
 _OPERATOR_STEP: Final = "See whether the operator runs, and whether it may work in this namespace."
@@ -95,8 +98,9 @@ def explain_text(deployment: DeploymentView, *, now: float, zone: tzinfo, width:
     for place, hindrance in enumerate(hindrances(deployment)):
         label = "cause" if place == 0 and deployment.ready != "True" else "note"
         lines += wrapped(hindrance.cause, label=label, width=width)
-        if hindrance.next_step not in _NO_STEP:
-            lines += wrapped(hindrance.next_step, label="you can", width=width)
+        if not hindrance.next_step.startswith(_NO_STEP):
+            step = _FIRST_FIGURES if _is_new(deployment, hindrance, now=now) else hindrance.next_step
+            lines += wrapped(step, label="you can", width=width)
     for label, words in _paragraphs(deployment, now=now, zone=zone):
         lines += wrapped(words, label=label, width=width)
     changes = _changes(deployment, now=now, zone=zone)
@@ -106,6 +110,14 @@ def explain_text(deployment: DeploymentView, *, now: float, zone: tzinfo, width:
             first, *rest = wrapped(change, label="", width=width)
             lines += [f"  {first.strip()}", *rest]
     return "\n".join(lines)
+
+
+def _is_new(deployment: DeploymentView, hindrance: Hindrance, *, now: float) -> bool:
+    """Whether figures are missing, and the deployment became ready a moment ago."""
+    ready = deployment.condition("Ready")
+    since = unix_seconds(ready.last_transition_time) if ready else None
+    unknown = hindrance.reason == Reason.SIGNALS_UNKNOWN
+    return unknown and deployment.ready == "True" and since is not None and now - since < _FIRST_FIGURES_SECONDS
 
 
 def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:

@@ -32,8 +32,8 @@ def settled(**spec: Any) -> World:
     return world
 
 
-def text(world: World, *, width: int = 120) -> str:
-    shown = explain_text(view(world.deployment), now=world.now + 100, zone=UTC, width=width)
+def text(world: World, *, width: int = 120, later: float = 100) -> str:
+    shown = explain_text(view(world.deployment), now=world.now + later, zone=UTC, width=width)
     return re.sub(r"\x1b\[\d+m", "", shown)
 
 
@@ -103,6 +103,16 @@ def test_an_object_no_operator_has_seen_asks_for_the_operator() -> None:
         "cause      the operator has not looked at it yet",
         "you can    See whether the operator runs, and whether it may work in this namespace.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [(5, "Wait: the first figures come within a minute."), (300, "See whether Prometheus is reachable")],
+)
+def test_a_new_deployment_without_figures_is_waited_for_an_old_one_is_looked_into(age: float, words: str) -> None:
+    world = settled()
+    (note,) = [line for line in text(world, later=age).splitlines() if line.startswith("you can")]
+    assert words in note
 
 
 def test_no_replicas_wanted_is_no_fault() -> None:
