@@ -99,7 +99,7 @@ bench-scale: setup-tools ## 500 InferenceDeployments beside 500 Deployments on h
 	@$(BIN)/python benchmarks/scale.py
 
 .PHONY: bench-scaling
-bench-scaling: setup-python ## scaling policies and an offline optimum on a fixed slice (benchmarks/results/scaling.json; TRACES=DIR adds recorded traces)
+bench-scaling: setup-python ## scaling policies and an offline optimum (benchmarks/scaling.md; goes on where it was stopped; TRACES=DIR adds recorded traces)
 	@$(BIN)/python benchmarks/scaling.py
 
 # --- what a release ships ---------------------------------------------------------------------------------------

@@ -1,157 +1,220 @@
-"""How near scaling policies come to an offline optimum: the table of `benchmarks/results/scaling.json`.
+"""How near scaling policies come to an offline optimum: benchmarks/scaling.md and benchmarks/results/scaling.json.
 
-    python benchmarks/scaling.py [--slice short|suite] [--seed N] [--seeds N] [--seconds S] [--output FILE]
+    python benchmarks/scaling.py [--part PART ...] [--jobs N] [--seconds S] [--fresh] [--tune] [--output FOLDER]
 
-The short slice is the first hour of five synthetic traces, as shipped policies and the best static fleet in hindsight;
-the suite is all of them in full. With TRACES=DIR the recorded traces found there are added. Everything that is done is
-kept in FILE.partial.jsonl, so that a run that was stopped (or ran out of --seconds) goes on where it was; the file
-goes when all is done.
+Parts: slice (for tests), suite, ramp, conditions, variants, days; with TRACES=DIR also recorded and unseen. Every run
+is kept in the cache folder under what it depends on, so that a benchmark that was stopped (or ran out of --seconds)
+goes on where it was, and only runs of a changed scaler are made again. --tune finds the settings of rivals in hindsight
+and writes benchmarks/tuned.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from inference_fleet.cli.compare import table
-from inference_fleet.simulation.batch import Finished, OptimumTask, RunTask, Task, perform
+from scaling_cases import Case, cases
+from scaling_table import page
+
+from inference_fleet.simulation.batch import Finished, OptimumTask, RunTask, perform
 from inference_fleet.simulation.documents import Frontier, compare_document
-from inference_fleet.simulation.fleet import VariantModel
 from inference_fleet.simulation.optimum import FrontierPoint
-from inference_fleet.simulation.policies.catalogue import POLICIES
-from inference_fleet.simulation.replica import EngineModel
-from inference_fleet.simulation.scenario import LLAMA_8B_A100, LLAMA_8B_L4, Scenario, Workload, objectives_of
-from inference_fleet.simulation.synthetic import SUITE, generate, trace_class
-from inference_fleet.simulation.traces import TraceRefusal, read_workload, scaled, window
+from inference_fleet.simulation.policies.catalogue import POLICIES, TUNED_SUFFIX
+from inference_fleet.simulation.scenario import Scenario
 
 PROJECT = Path(__file__).resolve().parents[1]
-HOUR = 3600.0
-SHORT = ("chat-steady", "chat-bursts", "code-bursts", "reasoning", "flash-crowd")
-POLICY_NAMES = (*(name for name in POLICIES if name != "static"), "static-tuned")
-TARGET = 0.99
+TUNED_FILE = PROJECT / "benchmarks/tuned.json"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-fleet/bench-scaling"
+# Changed by hand when the laboratory or a rival's rule changes what comes out.
+LABORATORY = 1
+OPTIMUM = "optimum"
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A recorded trace: file, times its load, the hours of it that are taken, and what is promised (seconds)."""
+class Job:
+    """One thing to compute. what: a policy, `static:N`, or `optimum`."""
 
-    file: str
-    rate_scale: float
-    start_hour: float
-    hours: float
-    first_seconds: float
-    pace_seconds: float
-
-
-# Scales that ask for five to twelve of the engines below; promises that an idle engine can keep.
-RECORDED = (
-    Recorded("azure-2023-conv.csv.gz", 12, 0, 1, 1.0, 0.075),
-    Recorded("mooncake-conversation.csv.gz", 8, 0, 1, 5.0, 0.1),
-    Recorded("servegen-mmid-day4.csv.gz", 20, 9, 1, 1.0, 0.075),
-    Recorded("servegen-msmall-day2.csv.gz", 20, 11, 1, 1.0, 0.075),
-    Recorded("servegen-mlarge-day0.csv.gz", 10, 9, 1, 1.0, 0.075),
-)
+    part: str
+    case: str
+    seed: int
+    what: str
+    parameters: tuple[tuple[str, float], ...] = ()
 
 
 def main() -> int:
-    """Run what is left, or as much of it as there are seconds for."""
+    """Run what is left, or as much of it as there are seconds for, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slice", choices=("short", "suite"), default="short")
-    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or 0))
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--part", action="append", help="only these (slice is only run when named)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks/results/scaling.json")
+    parser.add_argument("--fresh", action="store_true", help="take nothing from the cache")
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks")
     options = parser.parse_args()
-    partial = options.output.with_name(options.output.name + ".partial.jsonl")
-    done = _done(partial)
-    begun = time.monotonic()
-    tasks = list(_tasks(options))
-    for number, (key, task) in enumerate(tasks, start=1):
-        if key in done:
-            continue
-        if time.monotonic() - begun > options.seconds:
-            print(f"{len(done)} of {len(tasks)} done; run again to go on", file=sys.stderr)
-            return 1
-        done[key] = _plain(perform(task))
-        with partial.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"key": key, "answer": done[key]}) + "\n")
-        print(f"{number}/{len(tasks)} {task.label}", file=sys.stderr, flush=True)
-    answers = [done[key] for key, _ in tasks]
-    document = compare_document(
-        [answer["run"] for answer in answers if "run" in answer],
-        [_frontier(answer["frontier"]) for answer in answers if "frontier" in answer],
-    )
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    partial.unlink(missing_ok=True)
-    print(table(document))
+    chosen = [case for case in cases() if (case.part in options.part if options.part else case.part != "slice")]
+    if not chosen:
+        parser.error("no such part, or it needs TRACES=DIR")
+    todo = list(_tuning(chosen) if options.tune else _jobs(chosen))
+    answers = _performed(todo, jobs=options.jobs, seconds=options.seconds, fresh=options.fresh)
+    if answers is None:
+        return 1
+    if options.tune:
+        _write_tuned(chosen, todo, answers)
+        return 0
+    documents = {part: _document(part, todo, answers) for part in dict.fromkeys(case.part for case in chosen)}
+    results = options.output / "results" / "scaling.json"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    if options.part and results.exists():
+        documents = {**json.loads(results.read_text(encoding="utf-8"))["parts"], **documents}
+    results.write_text(json.dumps({"parts": documents}, indent=1) + "\n", encoding="utf-8")
+    (options.output / "scaling.md").write_text(page(documents), encoding="utf-8")
+    print(f"{results}\n{options.output / 'scaling.md'}")
     return 0
 
 
-def _tasks(options: argparse.Namespace) -> Iterator[tuple[str, Task]]:
-    for seed in range(options.seed, options.seed + options.seeds):
-        for scenario in _scenarios(options.slice, seed):
-            where = f"{options.slice} {scenario.workload.name} {scenario.workload.sha256[:12]} {seed}"
-            yield f"{where} optimum", OptimumTask(scenario)
-            for name in POLICY_NAMES:
-                yield f"{where} {name}", RunTask(scenario, name)
+def _jobs(chosen: list[Case]) -> Iterator[Job]:
+    tuned = json.loads(TUNED_FILE.read_text(encoding="utf-8")) if TUNED_FILE.exists() else {}
+    for case in chosen:
+        for seed in case.seeds:
+            if case.optimum:
+                yield Job(case.part, case.name, seed, OPTIMUM)
+            for policy in case.policies:
+                if policy != "fleet" and seed != case.seeds[0] and case.part != "ramp":
+                    continue
+                if policy.removesuffix(TUNED_SUFFIX) == "static" or not policy.endswith(TUNED_SUFFIX):
+                    yield Job(case.part, case.name, seed, policy)
+                elif setting := tuned.get(case.name, {}).get(policy.removesuffix(TUNED_SUFFIX)):
+                    yield Job(case.part, case.name, seed, policy, tuple(sorted(setting.items())))
 
 
-def _scenarios(which: str, seed: int) -> Iterator[Scenario]:
-    for shape in SUITE:
-        if which == "suite":
-            yield _scenario(generate(shape, seed=seed), LLAMA_8B_L4, 2.5, 0.2, seed=seed)
-        elif shape.name in SHORT:
-            short = dataclasses.replace(shape, span_seconds=HOUR)
-            yield _scenario(generate(short, seed=seed), LLAMA_8B_L4, 2.5, 0.2, seed=seed)
-    folder = os.environ.get("TRACES")
-    for recorded in RECORDED if folder else ():
-        workload = read_workload(Path(folder or "") / recorded.file)
-        if isinstance(workload, TraceRefusal):
-            raise SystemExit(str(workload))
-        part = window(workload, start_seconds=recorded.start_hour * HOUR, duration_seconds=recorded.hours * HOUR)
-        yield _scenario(
-            scaled(part, recorded.rate_scale, seed=seed),
-            LLAMA_8B_A100,
-            recorded.first_seconds,
-            recorded.pace_seconds,
-            seed=seed,
-        )
+def _tuning(chosen: list[Case]) -> Iterator[Job]:
+    for case in chosen:
+        for policy in case.policies:
+            kind = POLICIES.get(policy.removesuffix(TUNED_SUFFIX))
+            if (
+                case.tuned
+                and policy.endswith(TUNED_SUFFIX)
+                and kind is not None
+                and kind.grid
+                and policy != "static-tuned"
+            ):
+                for setting in kind.grid:
+                    yield Job(case.part, case.name, case.seeds[0], policy, tuple(sorted(setting.items())))
 
 
-def _scenario(workload: Workload, engine: EngineModel, first: float, pace: float, *, seed: int) -> Scenario:
-    return Scenario(
-        workload=workload,
-        variants=(VariantModel(name="a", engine=engine),),
-        objectives=objectives_of(first_seconds=first, pace_seconds=pace, target=TARGET),
-        seed=seed,
-        trace_class=trace_class(workload.arrivals),
-    )
+def _write_tuned(chosen: list[Case], todo: list[Job], answers: dict[Job, dict[str, Any]]) -> None:
+    """The cheapest setting that keeps the target, else the one that comes nearest."""
+    found: dict[str, dict[str, Any]] = json.loads(TUNED_FILE.read_text(encoding="utf-8")) if TUNED_FILE.exists() else {}
+    best: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for job in todo:
+        result = answers[job]["run"]["result"]
+        reached = result["attainmentPercent"] >= 99.0
+        rank = (not reached, result["cost"] if reached else -result["attainmentPercent"])
+        key = (job.case, job.what.removesuffix(TUNED_SUFFIX))
+        if key not in best or rank < best[key][0]:
+            best[key] = (rank, dict(job.parameters))
+    for (case, policy), (_, setting) in best.items():
+        found.setdefault(case, {})[policy] = setting
+    TUNED_FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(TUNED_FILE)
 
 
-def _plain(answer: Finished | Frontier) -> dict[str, Any]:
-    if isinstance(answer, Finished):
-        return {"run": answer.document}
-    return {"frontier": dataclasses.asdict(answer)}
+def _performed(todo: list[Job], *, jobs: int, seconds: float, fresh: bool) -> dict[Job, dict[str, Any]] | None:
+    """All answers; None if the time was up before."""
+    answers: dict[Job, dict[str, Any]] = {}
+    for job in todo:
+        file = _file(job)
+        if not fresh and file.exists():
+            answers[job] = json.loads(file.read_text(encoding="utf-8"))
+    left = [job for job in todo if job not in answers]
+    begun = time.monotonic()
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+        running: dict[Future[dict[str, Any]], Job] = {}
+        while left or running:
+            while left and len(running) < jobs and time.monotonic() - begun < seconds:
+                job = left.pop(0)
+                running[pool.submit(perform_job, job)] = job
+            if not running:
+                print(f"{len(answers)} of {len(todo)} done; run again to go on", file=sys.stderr)
+                return None
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                answers[job] = future.result()
+                _file(job).parent.mkdir(parents=True, exist_ok=True)
+                _file(job).write_text(json.dumps(answers[job]), encoding="utf-8")
+                took = time.monotonic() - begun
+                print(
+                    f"{len(answers)}/{len(todo)} {took:.0f} s  {job.case}: {job.what}, seed {job.seed}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    return answers
 
 
-def _frontier(plain: dict[str, Any]) -> Frontier:
-    return Frontier(plain["trace"], plain["seed"], tuple(FrontierPoint(**point) for point in plain["points"]))
+def perform_job(job: Job) -> dict[str, Any]:
+    """In a process of the pool."""
+    scenario = _scenario(job.part, job.case, job.seed)
+    if job.what == OPTIMUM:
+        answer = perform(OptimumTask(scenario))
+        assert isinstance(answer, Frontier)
+        return {"frontier": dataclasses.asdict(answer)}
+    policy, _, replicas = job.what.partition(":")
+    parameters = {"replicas": float(replicas)} if replicas else dict(job.parameters)
+    if replicas:
+        scenario = dataclasses.replace(scenario, start=(int(replicas),))
+    done = perform(RunTask(scenario, policy, parameters))
+    assert isinstance(done, Finished)
+    document = done.document
+    if replicas:
+        document["policy"]["name"] = f"static {replicas}"
+    return {"run": document}
 
 
-def _done(partial: Path) -> dict[str, dict[str, Any]]:
-    if not partial.exists():
-        return {}
-    lines = (json.loads(line) for line in partial.read_text(encoding="utf-8").splitlines())
-    return {line["key"]: line["answer"] for line in lines}
+@functools.lru_cache(maxsize=1)
+def _scenario(part: str, name: str, seed: int) -> Scenario:
+    return next(case for case in cases() if (case.part, case.name) == (part, name)).scenario(seed)
+
+
+def _document(part: str, todo: list[Job], answers: dict[Job, dict[str, Any]]) -> dict[str, Any]:
+    own = [answers[job] for job in todo if job.part == part]
+    frontiers = [
+        Frontier(each["trace"], each["seed"], tuple(FrontierPoint(**point) for point in each["points"]))
+        for each in (answer["frontier"] for answer in own if "frontier" in answer)
+    ]
+    return compare_document([answer["run"] for answer in own if "run" in answer], frontiers)
+
+
+def _file(job: Job) -> Path:
+    """Where a job's answer is kept: under everything it depends on."""
+    case = next(case for case in cases() if (case.part, case.name) == (job.part, job.case))
+    plain = dataclasses.asdict(dataclasses.replace(case, seeds=(), policies=(), tuned=False))
+    plain.pop("load")
+    facts = [LABORATORY, plain, job.seed, job.what, job.parameters]
+    if job.what == "fleet":
+        facts.append(_scaler())
+    digest = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
+    return CACHE / f"{digest[:24]}.json"
+
+
+@functools.cache
+def _scaler() -> str:
+    folder = PROJECT / "operator/inference_fleet/scaling"
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

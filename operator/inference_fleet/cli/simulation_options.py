@@ -12,7 +12,7 @@ import click
 from inference_fleet.cli.main import EXIT_REFUSED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-ENGINES = ("llama-8b-l4", "llama-8b-a100", "llama-70b-4xh100")
+ENGINES = ("llama-8b-l4", "llama-8b-a100", "llama-70b-4xh100", "llama-70b-4xl4", "qwen-32b-2xh100")
 
 
 def _from_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
@@ -198,7 +198,7 @@ class Chosen:
             objectives = limits.objectives
             bounds = (limits.min_replicas, limits.max_replicas)
         else:
-            engine = dict(zip(ENGINES, scenario.ENGINES, strict=True))[options["engine"]]
+            engine = scenario.ENGINES[options["engine"]]
             variants = (VariantModel(name=options["engine"], engine=engine, **start_of_class),)
             objectives = scenario.objectives_of(
                 first_seconds=options["first_token"], pace_seconds=options["pace"], target=options["target"] / 100

@@ -21,7 +21,7 @@ TaskProgress = Callable[[str, float], None]
 @dataclass(frozen=True, slots=True)
 class RunTask:
     """One policy over one scenario. A name with the suffix -tuned is the cheapest setting of the policy's grid that
-    keeps the target on this very trace, found in hindsight.
+    keeps the target on this very trace, found in hindsight; with parameters, it is these, found before.
     """
 
     scenario: Scenario
@@ -72,6 +72,9 @@ def perform(task: Task, *, progress: Callable[[float], None] | None = None) -> F
     if not task.policy.endswith(TUNED_SUFFIX):
         run = simulate(task.scenario, kind, parameters=task.parameters, progress=progress)
         return Finished(simulate_document(run), run.moments)
+    if task.parameters:
+        run = simulate(task.scenario, kind, parameters=task.parameters, progress=progress)
+        return Finished(simulate_document(run, tuned=True), run.moments)
     if kind is STATIC:
         run = best_static(task.scenario, progress=progress)
         return Finished(simulate_document(run, tuned=True), run.moments)

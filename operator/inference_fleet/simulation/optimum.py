@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import numpy as np
 from inference_fleet.simulation.outcome import met
 from inference_fleet.simulation.plan import SLOT_SECONDS, Kind, cheapest_plan
 from inference_fleet.simulation.policies.static import StaticFleet
-from inference_fleet.simulation.run import Run, simulate_policy
+from inference_fleet.simulation.run import Progress, Run, simulate_policy
 from inference_fleet.simulation.scenario import Scenario
 
 # Shares of requests that may miss, one plan (and its corrections) for each, from the loosest.
@@ -35,8 +35,11 @@ MOST_CORRECTIONS: Final = 5
 # Grids of three kinds of replicas would take days.
 MOST_VARIANTS: Final = 2
 # While the misses of a fixed size are counted, requests that wait longer than this beyond the promise are gone: a small
-# fleet's misses at noon do not follow it through the night, when it would have been large enough.
-PATIENCE_SECONDS: Final = 60.0
+# fleet's misses at noon do not follow it through the night, when it would have been large enough. Short patience books
+# too little on the minutes after an overload, long patience too much: plans are sought with both.
+PATIENCES_SECONDS: Final = (60.0, 300.0)
+# Above this only the first, for the sake of time.
+MANY_REQUESTS: Final = 1_000_000
 # A plan that misses this many times its budget, or less, is good enough: its point is where it is.
 ACCEPTED_OVERRUN: Final = 1.1
 
@@ -74,21 +77,29 @@ class Survey:
     misses: Any
 
 
-def frontier(scenario: Scenario, *, progress: Callable[[float], None] | None = None) -> tuple[FrontierPoint, ...]:
+def frontier(scenario: Scenario, *, progress: Progress | None = None) -> tuple[FrontierPoint, ...]:
     """The least cost found at each of several attainments, ascending; points that another beats are left out."""
     sure = replace(
         scenario, variants=tuple(replace(variant, cold_start_cv=0.0) for variant in scenario.variants), model_error=0.0
     )
     if len(sure.variants) > MOST_VARIANTS:
         return ()
-    survey = _survey(sure, progress)
     points: list[FrontierPoint] = []
     tried: set[tuple[tuple[int, ...], ...]] = set()
-    for number, budget in enumerate(BUDGETS):
-        points += _corrected(sure, survey, budget=budget, tried=tried)
-        if progress is not None:
-            progress(0.5 + 0.5 * (number + 1) / len(BUDGETS))
+    patiences = PATIENCES_SECONDS if len(sure.workload.arrivals) <= MANY_REQUESTS else PATIENCES_SECONDS[:1]
+    for turn, patience in enumerate(patiences):
+        part = _part(progress, turn, len(patiences))
+        hurried = replace(sure.settings, patience_seconds=sure.threshold_first + patience)
+        survey = _survey(replace(sure, settings=hurried), _part(part, 0, 2))
+        for number, budget in enumerate(BUDGETS):
+            points += _corrected(sure, survey, budget=budget, tried=tried)
+            part(0.5 + 0.5 * (number + 1) / len(BUDGETS))
     return _undominated(points)
+
+
+def _part(progress: Progress | None, turn: int, turns: int) -> Progress:
+    """Progress of one of several parts of equal length."""
+    return lambda share: None if progress is None else progress((turn + share) / turns)
 
 
 def _corrected(
@@ -143,7 +154,7 @@ def _nines(attainment_percent: float) -> float:
     return -math.log10(max(1e-6, 1 - attainment_percent / 100))
 
 
-def _survey(scenario: Scenario, progress: Callable[[float], None] | None) -> Survey:
+def _survey(scenario: Scenario, progress: Progress) -> Survey:
     """Serve the whole trace with every fleet that may be needed."""
     slots = max(1, math.ceil(scenario.workload.span_seconds / SLOT_SECONDS))
     alone = [_alone(scenario, place, slots=slots, progress=progress) for place in range(len(scenario.variants))]
@@ -167,13 +178,12 @@ def _survey(scenario: Scenario, progress: Callable[[float], None] | None) -> Sur
         known = (alone[0].get(a) if not b else None) if a else alone[1].get(b)
         misses[a, b] = _static_misses(scenario, (a, b), slots=slots) if known is None else known
         enough[a, b] = misses[a, b].sum() <= few
-        if progress is not None:
-            progress(0.25 + 0.25 * (a * len(second) + b) / enough.size)
+        progress(0.5 + 0.5 * (a * len(second) + b) / enough.size)
     both = tuple(replace(kind, sizes=sizes) for kind, sizes in zip(kinds, (first, second), strict=True))
     return Survey(both, misses)
 
 
-def _alone(scenario: Scenario, place: int, *, slots: int, progress: Callable[[float], None] | None) -> dict[int, Any]:
+def _alone(scenario: Scenario, place: int, *, slots: int, progress: Progress) -> dict[int, Any]:
     """Misses of every minute with every size of one variant alone."""
     requests = max(1, len(scenario.workload.arrivals))
     tried: dict[int, Any] = {}
@@ -183,8 +193,7 @@ def _alone(scenario: Scenario, place: int, *, slots: int, progress: Callable[[fl
             continue
         counts = tuple(count if place == other else 0 for other in range(len(scenario.variants)))
         tried[count] = _static_misses(scenario, counts, slots=slots)
-        if progress is not None:
-            progress((0.5 if len(scenario.variants) == 1 else 0.25) * (number + 1) / len(COUNTS))
+        progress((number + 1) / len(COUNTS))
         left = tried[count].sum()
         # Some requests miss whatever the fleet (prompts too long for the promise): stop where size no longer helps.
         if left <= NO_MISSES * requests or (left < 0.05 * requests and left > 0.97 * before):
@@ -197,8 +206,7 @@ def _alone(scenario: Scenario, place: int, *, slots: int, progress: Callable[[fl
 
 
 def _static_misses(scenario: Scenario, counts: tuple[int, ...], *, slots: int) -> Any:
-    settings = replace(scenario.settings, patience_seconds=scenario.threshold_first + PATIENCE_SECONDS)
-    static = replace(scenario, start=counts, settings=settings)
+    static = replace(scenario, start=counts)
     run = simulate_policy(static, StaticFleet(*counts), name="static", parameters={})
     return _misses_by_slot(run, slots=slots)
 

@@ -91,7 +91,8 @@ def simulate_policy(
             wanted = policy.decide(observer.show(scrape))
         for place, count in enumerate(wanted):
             fleet.scale(place, count)
-        moments.append(_moment(fleet))
+        if not isinstance(policy, Timetable) or tick % SLOT_SECONDS == 0:
+            moments.append(_moment(fleet))
         if progress is not None:
             progress(tick / horizon)
         tick += TICK_SECONDS

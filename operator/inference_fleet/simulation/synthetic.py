@@ -168,8 +168,27 @@ DAYS: Final = Shape(name="chat-days", span_seconds=3 * DAY, rate=day_cycle(1.0, 
 
 def weeks_rate(now: float) -> float:
     """Three weeks' rate: a day's cycle, and weekends at 0.55 of it."""
-    return day_cycle(1.0, 9.0)(now) * (0.55 if int(now // DAY) % 7 >= 5 else 1.0)
+    return day_cycle(0.7, 6.5)(now) * (0.55 if int(now // DAY) % 7 >= 5 else 1.0)
 
 
-WEEKS: Final = Shape(name="chat-weeks", span_seconds=21 * DAY, rate=weeks_rate, noise=0.2, bursts_per_hour=0.2)
-SHAPES: Final = {shape.name: shape for shape in (*SUITE, DAYS, WEEKS)}
+# Longer requests than those of the suite, so that fewer of them keep as many replicas busy.
+WEEKS: Final = Shape(
+    name="chat-weeks",
+    span_seconds=21 * DAY,
+    rate=weeks_rate,
+    noise=0.2,
+    bursts_per_hour=0.2,
+    prompt_tokens=(3000.0, 0.3),
+    output_tokens=(300.0, 0.5),
+)
+# llm-d's published benchmark of its SLO-aware rule: 2 to 10 and back to 1 requests a second in 42 minutes, every
+# request with 4,000 prompt and 1,000 output tokens.
+RAMP: Final = Shape(
+    name="llm-d-ramp",
+    span_seconds=2520.0,
+    rate=_steps((2, 4, 6, 8, 10, 4, 1), 360.0),
+    noise=0.0,
+    prompt_tokens=(4000.0, 0.0),
+    output_tokens=(1000.0, 0.0),
+)
+SHAPES: Final = {shape.name: shape for shape in (*SUITE, DAYS, WEEKS, RAMP)}

@@ -108,6 +108,17 @@ def window(workload: Workload, *, start_seconds: float, duration_seconds: float)
     return Workload(workload.name, workload.sha256, shifted)
 
 
+def in_sequence(workloads: Sequence[Workload], *, period_seconds: float) -> Workload:
+    """One after the other as one trace: each begins a whole number of periods (days) after the first."""
+    parts, begin = [], 0.0
+    for workload in workloads:
+        one = workload.arrivals
+        parts.append(Arrivals(one.seconds + begin, one.input_tokens, one.output_tokens))
+        begin += period_seconds * max(1, math.ceil(round(workload.span_seconds / period_seconds, 6)))
+    digest = hashlib.sha256("".join(workload.sha256 for workload in workloads).encode()).hexdigest()
+    return Workload("+".join(workload.name for workload in workloads), digest, joined(parts))
+
+
 def joined(parts: Sequence[Arrivals]) -> Arrivals:
     """All of them on one clock."""
     columns = ([getattr(part, name) for part in parts] for name in ("seconds", "input_tokens", "output_tokens"))
