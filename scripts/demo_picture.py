@@ -1,6 +1,6 @@
 """Take the plots out of a demonstration's report: the picture that the README shows.
 
-    python scripts/demo_picture.py [REPORT.html [PICTURE.svg]]
+python scripts/demo_picture.py [REPORT.html [PICTURE.svg]]
 """
 
 from __future__ import annotations

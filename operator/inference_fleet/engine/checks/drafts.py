@@ -76,7 +76,9 @@ def draft_architecture(case: Case) -> Iterator[Finding]:
         yield Refusal(f"{_PATH}.model", Reason.CONFLICTING_SETTINGS, message, way_out)
     if name.endswith("mtp") and architecture is not None and not _has_further_layers(case, architecture):
         message = f"a checkpoint of {architecture} has no layers that predict further tokens."
-        yield Refusal(f"{_PATH}.model", Reason.CONFLICTING_SETTINGS, message, "Use the one that was made for the model.")
+        yield Refusal(
+            f"{_PATH}.model", Reason.CONFLICTING_SETTINGS, message, "Use the one that was made for the model."
+        )
     own = case.facts.architecture if case.facts else None
     if name.endswith("mtp") and speculative.model is None and own is not None and own not in version.mtp_architectures:
         message = f"vLLM {version.version} knows no layers in {own} that predict further tokens."
