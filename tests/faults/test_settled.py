@@ -9,7 +9,6 @@ import pytest
 from builders.operator_world import World, world
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 
-
 # A scaler that is new to a load keeps replicas for its surprises until two hours have brought none.
 UNTIL_LEARNED_SECONDS = 2.5 * 3600
 
