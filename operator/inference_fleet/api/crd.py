@@ -31,8 +31,8 @@ _CLASS_NAME_RULE: Final = _rule(
     "metadata.name must have at most 63 characters",
 )
 
-# What an object has before the operator has looked at it. Without it, tools that wait by kstatus (Helm 4, Flux) would take
-# one that nobody has touched yet for ready.
+# What an object has before the operator has looked at it. Without it, tools that wait by kstatus (Helm 4, Flux) would
+# take one that nobody has touched yet for ready.
 _UNSEEN: Final = {"observedGeneration": -1}
 
 _READY: Final = '.status.conditions[?(@.type=="Ready")]'

@@ -29,7 +29,7 @@ class Create:
 
 @dataclass(frozen=True)
 class Apply:
-    """The whole object as we want it, as a JSON merge patch fenced by uid and resourceVersion: lists are replaced whole.
+    """The whole object as we want it, as a JSON merge patch fenced by uid and resourceVersion; lists are replaced.
 
     Not a server-side apply: what a create has set stays owned by that operation, so a Service whose port changes would
     keep the old one beside the new one.
