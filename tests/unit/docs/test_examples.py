@@ -48,11 +48,17 @@ def specs(page: str) -> Iterator[dict[str, Any]]:
                 yield obj
 
 
+def classes(page: str) -> list[dict[str, Any]]:
+    """AcceleratorClasses that a page shows."""
+    found = [obj for block in yaml_blocks(page) for obj in yaml.safe_load_all(block) if isinstance(obj, dict)]
+    return [obj for obj in found if obj.get("kind") == "AcceleratorClass"]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if any(specs(page))])
 def test_every_spec_that_is_shown_is_accepted(page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, obj in enumerate(specs(page)):
         file = tmp_path / f"{number}.yaml"
-        file.write_text(yaml.safe_dump(obj), encoding="utf-8")
+        file.write_text(yaml.safe_dump_all([*classes(page), obj]), encoding="utf-8")
         status = run(["plan", "-f", str(file)])
         printed = capsys.readouterr()
         assert status == 0, printed.out + printed.err
