@@ -14,7 +14,7 @@ async def test_two_leaders_at_once_are_harmless(lag: float) -> None:
         await w.clock.advance(lag)
         async with w.running():
             w.deploy()
-            w.signals.load = {"llama": 40.0}
+            w.signals.load = {"llama": 100.0}  # the maximum, whatever the scaler learns meanwhile
             await w.clock.advance(900)
             peak = len(w.pods.living())
             creates = [(write.plural, write.name) for write in w.counted_writes() if write.verb == "create"]

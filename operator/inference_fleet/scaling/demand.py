@@ -1,6 +1,6 @@
 """The load of the whole fleet as one number: replicas at the nominal limit. It does not depend on how many run.
 
-Source: design, sections 2 and 3.2; requests in the batch count like the cache (what is fuller limits).
+Source: design, sections 2 and 3.2, with the capacity of a steady state in place of a share for prefill (see need_of).
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def rates_of(load: FleetLoad, traffic: Traffic) -> Rates | None:
         came = (change.finished + change.begun + change.queued + change.rejected) / change.seconds
         arrivals += came
         prompt += (change.prompt + (change.queued + change.rejected) * traffic.mean_prompt) / change.seconds
-        generated += (change.generated + change.rejected * traffic.mean_output) / change.seconds
+        under_way = change.begun + change.queued + change.rejected
+        generated += (change.generated + under_way * traffic.mean_output) / change.seconds
     if not load.changes:
         return None
     share = load.moving_share
@@ -148,14 +149,13 @@ def need_of(
     sequences = _most_sequences(variant, traffic)
     work = b1 * rates.prompt + b2 * rates.generated
     by_pace, by_space = work / usable, work + b0 / sequences * rates.generated
-    waiting = load.waiting + load.rejected
     work_of_one = b1 * traffic.mean_prompt + b2 * traffic.mean_output
     request_seconds = max(work_of_one / usable, work_of_one + b0 / sequences * traffic.mean_output)
-    held = max(_cache(variant, load, traffic, waiting), (load.running + waiting) / variant.max_num_seqs)
+    held = max(_cache(variant, load), load.running / variant.max_num_seqs)
     return Need(
         compute=max(by_pace, by_space),
         space=held / USABLE_SHARE,
-        queue_seconds=waiting * request_seconds,
+        queue_seconds=(load.waiting + load.rejected) * request_seconds,
         unit=b1 / usable,
     )
 
@@ -168,10 +168,8 @@ def _most_sequences(variant: VariantLimits, traffic: Traffic) -> float:
     return max(most, 1.0)
 
 
-def _cache(variant: VariantLimits, load: FleetLoad, traffic: Traffic, waiting: float) -> float:
-    """Whole caches of this variant that are in use or waited for."""
+def _cache(variant: VariantLimits, load: FleetLoad) -> float:
+    """Whole caches of this variant that are in use."""
     if not variant.kv_cache_tokens or any(one.kv_tokens is None for one in load.variants):
         return sum(one.kv_share for one in load.variants) * load.share
-    used = sum(one.kv_tokens or 0.0 for one in load.variants) * load.share
-    coming = waiting * (traffic.mean_prompt + 0.5 * traffic.mean_output)
-    return (used + coming) / variant.kv_cache_tokens
+    return sum(one.kv_tokens or 0.0 for one in load.variants) * load.share / variant.kv_cache_tokens

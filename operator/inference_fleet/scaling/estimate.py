@@ -14,7 +14,14 @@ from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, Varian
 from inference_fleet.scaling.misses import FIRST_TOKEN, PACE, read_misses
 from inference_fleet.scaling.overload import BACKLOG_SHARE
 from inference_fleet.scaling.pod_counters import PodChange
-from inference_fleet.scaling.price import USUAL_TARGET, Choice, cheapest, price_in_replicas, pure_price
+from inference_fleet.scaling.price import (
+    USUAL_TARGET,
+    Choice,
+    cheapest,
+    price_in_replicas,
+    pure_price,
+    replicas_to_drain,
+)
 from inference_fleet.scaling.signals import FleetLoad
 from inference_fleet.scaling.step_time_fit import FEWEST_STEPS, FEWEST_TOKENS, StepSample
 from inference_fleet.scaling.types import Limits, ObjectiveLimit, Observation, SignalState
@@ -136,7 +143,9 @@ def estimated(
     choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS)
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
-        choice = replace(choice, replicas=max(choice.replicas, math.ceil(reference.demand + reference.backlog)))
+        sustained = max(saturated, forecast.fastest)
+        extra = replicas_to_drain(reference.queue_seconds, price=price, cold_start=cold_start)
+        choice = replace(choice, replicas=max(choice.replicas, math.ceil(sustained + extra)))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, math.ceil(saturated)))
     estimate = Estimate(

@@ -41,6 +41,11 @@ QUANTILES: Final = tuple(
         for j in range(UPPER_QUANTILES)
     ]
 )
+# Demand beyond the largest of the last day counts by this power of the excess: after three doublings in a row a fourth
+# is not as likely as the first was. Believed in full while there is no day to speak of (time constant in ticks).
+BEYOND_TOP: Final = 0.4
+TOP_SECONDS: Final = 24 * 3600.0
+TOP_KNOWN_TICKS: Final = 480.0
 MAXIMUM_PENDING: Final = 64
 
 _START_WEIGHTS: Final = (0.0, *(1 / len(TIME_CONSTANTS_SECONDS) for _ in TIME_CONSTANTS_SECONDS))
@@ -71,7 +76,10 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Forecast:
-    """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: newest last."""
+    """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: newest last.
+
+    top: the largest demand of two ticks in a row, fading within days.
+    """
 
     averages: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
     shares: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
@@ -81,6 +89,7 @@ class Forecast:
     pending: tuple[Pending, ...] = ()
     last_demand: float | None = None
     ticks: int = 0
+    top: float = 0.0
     ordered: tuple[float, ...] = field(default=(), compare=False)
 
     def learned(self, demand: float, *, seconds: float, lead_seconds: float, now: float) -> Forecast:
@@ -99,19 +108,26 @@ class Forecast:
             kept = math.exp(-seconds / constant)
             averages.append(value * kept + demand * (1 - kept))
             shares.append(share * kept + (1 - kept))
-        return replace(self, averages=tuple(averages), shares=tuple(shares), last_demand=demand, ticks=self.ticks + 1)
+        return replace(
+            self,
+            averages=tuple(averages),
+            shares=tuple(shares),
+            last_demand=demand,
+            ticks=self.ticks + 1,
+            top=max(self.top * math.exp(-seconds / TOP_SECONDS), min(demand, self.last_demand or demand)),
+        )
 
     def outlook(self) -> Outlook:
         """The forecast at the lead, and the distribution of its errors."""
         centre, features = self._features()
         most = max(value / share for value, share in zip(self.averages, self.shares, strict=True))
         log_demand = min(_dot(self.weights, features) + centre, math.log(MOST_GROWTH * most))
-        return Outlook(log_demand, self._spread())
+        return Outlook(log_demand, self._below_top(log_demand, self._spread()))
 
     @property
-    def known(self) -> int:
-        """Demands seen so far."""
-        return self.ticks
+    def fastest(self) -> float:
+        """The average over half a minute; 0 before the first tick."""
+        return self.averages[0] / self.shares[0] if self.ticks else 0.0
 
     def _features(self) -> tuple[float, tuple[float, ...]]:
         logs = [math.log(value / share) for value, share in zip(self.averages, self.shares, strict=True)]
@@ -156,6 +172,12 @@ class Forecast:
             errors = errors[1:]
         insort(ordered, error)
         return replace(self, weights=weights, covariance=covariance, errors=(*errors, error), ordered=tuple(ordered))
+
+    def _below_top(self, log_demand: float, spread: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        """Errors that lead beyond the largest demand seen are made smaller, the more so the more was seen."""
+        power = BEYOND_TOP + (1 - BEYOND_TOP) * math.exp(-self.ticks / TOP_KNOWN_TICKS)
+        room = max(0.0, math.log(self.top) - log_demand) if self.top > 0 else 0.0
+        return tuple([(min(error, room + power * (error - room)), weight) for error, weight in spread])
 
     def _spread(self) -> tuple[tuple[float, float], ...]:
         ordered = list(self.ordered) if len(self.ordered) == len(self.errors) else sorted(self.errors)

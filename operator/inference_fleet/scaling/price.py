@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from inference_fleet.scaling.forecast import Outlook
+from inference_fleet.scaling.hold import HOLD_COLD_STARTS
 from inference_fleet.scaling.violation_curve import LOG_FIRST, LOG_RATIO, Curve
 
 # How many times the mean fleet one would pay for not failing everybody, at a target of 99 %.
@@ -24,7 +25,7 @@ USUAL_SPENT: Final = 0.95
 STEEPNESS: Final = 8.0
 MOST_SPENT: Final = 2.0
 # Of the budget, kept back for what the window cannot see.
-USED_BUDGET: Final = 0.8
+USED_BUDGET: Final = 0.65
 BUDGET_SECONDS: Final = 24 * 3600.0
 IGNORED_SECONDS: Final = 300.0
 MEAN_SECONDS: Final = 6 * 3600.0
@@ -96,6 +97,16 @@ def price_in_replicas(pure: float, means: Means, outlook: Outlook) -> float:
         return pure * outlook.demand
     arriving = outlook.demand * means.short_arrivals / means.short_demand
     return pure * (means.replicas / means.arrivals) * arriving
+
+
+def replicas_to_drain(queue_seconds: float, *, price: float, cold_start: float) -> float:
+    """Replicas on top of the demand, to work off a queue of so many replica-seconds.
+
+    x of them take queue / x seconds, in which everything that comes is late, and are kept for about three cold starts:
+    price x queue / x + 3 cold_start x is least at x = sqrt(price x queue / (3 cold_start)).
+    Example: 30 replica-seconds, price 200, 120 s -> 4.1; ten times the queue -> 12.9.
+    """
+    return math.sqrt(price * queue_seconds / (HOLD_COLD_STARTS * cold_start)) if cold_start > 0 else 0.0
 
 
 @dataclass(frozen=True)
