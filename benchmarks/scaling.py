@@ -1,6 +1,7 @@
 """How near scaling policies come to an offline optimum: benchmarks/scaling.md and benchmarks/results/scaling.json.
 
-    python benchmarks/scaling.py [--part PART ...] [--jobs N] [--seconds S] [--fresh] [--tune] [--output FOLDER]
+    python benchmarks/scaling.py [--part PART ...] [--seeds N] [--jobs N] [--seconds S] [--fresh] [--tune]
+                                 [--output FOLDER]
 
 Parts: slice (for tests), suite, ramp, conditions, variants, days; with TRACES=DIR also recorded and unseen. Every run
 is kept in the cache folder under what it depends on, so that a benchmark that was stopped (or ran out of --seconds)
@@ -39,6 +40,8 @@ TUNED_FILE = PROJECT / "benchmarks/tuned.json"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inference-fleet/bench-scaling"
 # Changed by hand when the laboratory or a rival's rule changes what comes out.
 LABORATORY = 1
+# The same for the search for the optimum alone.
+SEARCH = 2
 OPTIMUM = "optimum"
 
 
@@ -59,11 +62,13 @@ def main() -> int:
     parser.add_argument("--part", action="append", help="only these (slice is only run when named)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--seeds", type=int, default=5, help="at most so many of every case")
     parser.add_argument("--fresh", action="store_true", help="take nothing from the cache")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks")
     options = parser.parse_args()
     chosen = [case for case in cases() if (case.part in options.part if options.part else case.part != "slice")]
+    chosen = [dataclasses.replace(case, seeds=case.seeds[: options.seeds + (case.part == "ramp")]) for case in chosen]
     if not chosen:
         parser.error("no such part, or it needs TRACES=DIR")
     todo = list(_tuning(chosen) if options.tune else _jobs(chosen))
@@ -202,6 +207,8 @@ def _file(job: Job) -> Path:
     plain = dataclasses.asdict(dataclasses.replace(case, seeds=(), policies=(), tuned=False))
     plain.pop("load")
     facts = [LABORATORY, plain, job.seed, job.what, job.parameters]
+    if job.what == OPTIMUM:
+        facts.append(SEARCH)
     if job.what == "fleet":
         facts.append(_scaler())
     digest = hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()

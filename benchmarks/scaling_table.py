@@ -20,7 +20,7 @@ TITLES = {
     "slice": "Slice for the tests",
 }
 NOTES = {
-    "suite": "Five seeds of the operator's scaler; the mean, and 95 % of the mean over the seeds. Rivals with seed 0.",
+    "suite": "Where there are several seeds of the operator's scaler: the mean, and 95 % of it. Rivals with seed 0.",
     "recorded": "Windows and scales are in `benchmarks/scaling_cases.py`.",
     "days": "What a fleet that never changes must hold for the peak, another pays only there.",
     "conditions": "The same constants in each; the optimum is that of the same circumstances.",

@@ -1,25 +1,36 @@
-"""`inference-fleet simulate`: what would my objective cost on this traffic?"""
+"""`inference-fleet simulate`: what would my objective cost on this traffic, and on which accelerators?"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from inference_fleet.cli.main import EXIT_OK
-from inference_fleet.cli.simulation_options import Chosen, scenario_options
+from inference_fleet.cli.simulation_options import Chosen, Offer, RefusedSpec, offer_on, scenario_options
+
+_CLASS_WIDTH = 30
 
 
 @click.command(name="simulate", short_help="Replay a trace against a simulated fleet.")
 @click.option("--policy", default="fleet", show_default=True, help="Who decides; `compare --help` names all.")
 @click.option("--replicas", type=click.IntRange(min=0), help="Of the policy `static`.")
+@click.option(
+    "--accelerator",
+    "accelerators",
+    multiple=True,
+    metavar="CLASS[=COST]",
+    help="With -f: the deployment on this class alone, at this cost of a device for an hour. Repeatable: side by side.",
+)
 @scenario_options
-def command(policy: str, replicas: int | None, **options: Any) -> int:
+def command(policy: str, replicas: int | None, accelerators: tuple[str, ...], **options: Any) -> int:
     """Replay traffic against a simulated fleet under one scaling policy, and say what was kept and what it cost.
 
     With -f the objectives, limits and variants are those of an InferenceDeployment: the answer is what it would cost.
+    With --accelerator several classes stand side by side.
     """
     from inference_fleet.cli.simulation_screen import run_tasks
     from inference_fleet.simulation.batch import Finished, RunTask, known_policy
@@ -29,19 +40,82 @@ def command(policy: str, replicas: int | None, **options: Any) -> int:
         raise click.UsageError(f"--policy {policy}: is none of {', '.join(POLICIES)} (or one of them with -tuned)")
     if replicas is not None and policy != "static":
         raise click.UsageError("--replicas is for --policy static")
+    if accelerators and options["file"] is None:
+        raise click.UsageError("--accelerator needs -f, the deployment that would run on it")
     parameters = {} if replicas is None else {"replicas": float(replicas)}
-    tasks = [RunTask(scenario, policy, parameters) for scenario in Chosen(options).scenarios()]
-    finished = [each for each in run_tasks(tasks, options) if isinstance(each, Finished)]
+    choices = [_choice(said, options["file"]) for said in accelerators] or [Choice("", None, None)]
+    taken = [choice for choice in choices if choice.refusal is None]
+    scenarios = [(choice, each) for choice in taken for each in Chosen(options, choice.offer).scenarios()]
+    answers = run_tasks([RunTask(each, policy, parameters) for _, each in scenarios], options) if scenarios else []
+    finished = [each for each in answers if isinstance(each, Finished)]
     documents = [each.document for each in finished]
+    for (choice, _), document in zip(scenarios, documents, strict=True):
+        if choice.accelerator:
+            document["accelerator"] = choice.accelerator
+            document["priced"] = choice.offer is not None and choice.offer.engines()[0][2] is not None
     if options["report"] is not None:
         from inference_fleet.simulation.report import report_page
 
         options["report"].write_text(report_page(finished, ()), encoding="utf-8")
+    refused = [{"accelerator": each.accelerator, "refusal": each.refusal} for each in choices if each.refusal]
     if options["output"] == "json":
-        click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
+        every = [*documents, *refused]
+        click.echo(json.dumps(every[0] if len(every) == 1 else every, indent=2))
+    elif accelerators:
+        click.echo(side_by_side(documents, refused))
     else:
         click.echo("\n\n".join(table(document) for document in documents))
     return EXIT_OK
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An accelerator and the deployment on it, or why it cannot run there."""
+
+    accelerator: str
+    offer: Offer | None
+    refusal: str | None
+
+
+def _choice(said: str, file: str) -> Choice:
+    name, _, cost = said.partition("=")
+    try:
+        if cost and not float(cost) > 0:
+            raise ValueError
+    except ValueError as error:
+        raise click.UsageError(f"--accelerator {said}: the cost must be a number above 0") from error
+    try:
+        return Choice(name, offer_on(file, name, cost or None), None)
+    except RefusedSpec as refusal:
+        return Choice(name, None, refusal.message.removeprefix(f"{name}: "))
+
+
+def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, str]]) -> str:
+    """Accelerators beside one another: those that keep the promise first, by cost."""
+    lines = [
+        f"{'accelerator':<{_CLASS_WIDTH}} {'promise':<8} {'kept %':>7} {'worst 10 min':>12} {'mean':>6} {'peak':>5}"
+        f" {'cost/h':>8} {'cost per 1M tokens':>19}"
+    ]
+    rows = []
+    for document in documents:
+        scenario, result = document["scenario"], document["result"]
+        target = 100 * max((objective["target"] for objective in scenario["objectives"]), default=0.0)
+        kept = result["attainmentPercent"] is not None and result["attainmentPercent"] >= target
+        hours = result["replicaHours"] / result["meanReplicas"] if result["meanReplicas"] else 0.0
+        hourly = result["cost"] / hours if hours else 0.0
+        million = 1e6 * result["cost"] / result["tokens"] if result.get("tokens") else None
+        line = (
+            f"{document['accelerator']:<{_CLASS_WIDTH}} {'kept' if kept else 'missed':<8}"
+            f" {result['attainmentPercent'] or 0.0:>7.2f} {result['worstTenMinutesPercent'] or 0.0:>12.1f}"
+            f" {result['meanReplicas']:>6.2f} {result['peakReplicas']:>5} {hourly:>8.2f}"
+            f" {'-' if million is None else f'{million:.3f}':>19}"
+        )
+        rows.append((not kept, hourly, line))
+    lines += [line for _, _, line in sorted(rows)]
+    lines += [f"{each['accelerator']:<{_CLASS_WIDTH}} refused  {each['refusal']}" for each in refused]
+    if any(not each["priced"] for each in documents):
+        lines.append("\ncost counts a replica as 1 an hour where its class has no price: name one, as CLASS=COST")
+    return "\n".join(lines)
 
 
 def table(document: Mapping[str, Any]) -> str:

@@ -45,8 +45,10 @@ _OPTIONS = (
         "traces",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="CSV arrival_s,input_tokens,output_tokens, or of Azure, BurstGPT or Mooncake (.gz too). Repeatable.",
+        help="CSV arrival_s,input_tokens,output_tokens, or of Azure, BurstGPT or Mooncake (.gz too), or a folder of"
+        " ServeGen's client tables. Repeatable.",
     ),
+    click.option("--join", is_flag=True, help="Traces one after the other, as one trace of several days."),
     click.option("--shape", "shapes", multiple=True, help="Synthetic traffic instead of a trace. Repeatable."),
     click.option(
         "--scenario",
@@ -134,18 +136,22 @@ class Chosen:
     """The scenario options' values, by their own names."""
 
     options: Mapping[str, Any]
+    offer: Offer | None = None
 
     def scenarios(self) -> list[Any]:
         """One scenario per trace and seed. Raises ClickException for files that cannot be used."""
         from dataclasses import replace
 
         from inference_fleet.simulation.scenario import Workload
-        from inference_fleet.simulation.synthetic import SUITE, trace_class
+        from inference_fleet.simulation.synthetic import DAY, SUITE, trace_class
+        from inference_fleet.simulation.traces import in_sequence
 
         options = self.options
         found = []
         for seed in range(options["seed"], options["seed"] + options["seeds"]):
             workloads: list[Workload] = [self._read(path, seed) for path in options["traces"]]
+            if options["join"] and workloads:
+                workloads = [in_sequence(workloads, period_seconds=DAY)]
             names = options["shapes"] or ([] if workloads else [SUITE[0].name])
             workloads += [self._generated(name, seed) for name in names]
             for workload in workloads:
@@ -154,8 +160,16 @@ class Chosen:
         return found
 
     def _read(self, path: Path, seed: int) -> Any:
+        from inference_fleet.simulation.servegen import BadTable, read_servegen
         from inference_fleet.simulation.traces import TraceRefusal, read_workload
 
+        if path.is_dir():
+            # Millions of requests an hour stand in these tables: only what is wanted of them is drawn.
+            end = self.options["duration"] or float("inf")
+            try:
+                return read_servegen(path, scale=self.options["rate_scale"], seed=seed, end=end)
+            except BadTable as error:
+                raise click.ClickException(str(error)) from error
         workload = read_workload(path)
         if isinstance(workload, TraceRefusal):
             raise click.ClickException(str(workload))
@@ -185,15 +199,11 @@ class Chosen:
         options = self.options
         start_of_class = {"cold_start_seconds": options["cold_start"], "cold_start_cv": options["cold_start_cv"]}
         if options["file"] is not None:
-            limits = _limits_of(options["file"])
+            offer = self.offer or offer_of(options["file"])
+            limits = offer.limits
             variants = tuple(
-                VariantModel(
-                    name=variant.name,
-                    engine=scenario.engine_of(variant),
-                    cost_per_hour=variant.cost_per_replica_hour or 1.0,
-                    **start_of_class,
-                )
-                for variant in limits.variants
+                VariantModel(name=name, engine=engine, cost_per_hour=cost or 1.0, **start_of_class)
+                for name, engine, cost in offer.engines()
             )
             objectives = limits.objectives
             bounds = (limits.min_replicas, limits.max_replicas)
@@ -229,22 +239,72 @@ class RefusedSpec(click.ClickException):
     exit_code = EXIT_REFUSED
 
 
-def _limits_of(file: str) -> Any:
+@dataclass(frozen=True)
+class Offer:
+    """A checked spec: what the scaler is told of it, and the engines that it describes."""
+
+    limits: Any
+    acceptance: Any
+
+    def engines(self) -> list[tuple[str, Any, float | None]]:
+        """Per variant: its name, the engine to simulate, and its cost an hour if that is known."""
+        from dataclasses import replace
+
+        from inference_fleet.simulation.scenario import engine_of
+
+        found = []
+        for limit, variant in zip(self.limits.variants, self.acceptance.variants, strict=True):
+            engine = engine_of(limit)
+            batched = None if variant.engine is None else variant.engine.effective.max_num_batched_tokens
+            known = engine if batched is None else replace(engine, max_num_batched_tokens=batched)
+            found.append((limit.name, known, limit.cost_per_replica_hour))
+        return found
+
+
+def offer_of(file: str) -> Offer:
+    """The file's deployment, as it stands. Raises RefusedSpec or ClickException."""
+    deployment, classes = _deployment(file)
+    return _checked(deployment.get("spec") or {}, deployment, classes, said=file)
+
+
+def offer_on(file: str, accelerator: str, cost: str | None) -> Offer:
+    """The file's deployment with this accelerator alone. cost: of a device for an hour, if the class has none.
+
+    The variant that names the accelerator keeps its own settings; otherwise the first variant moves over.
+    """
+    deployment, classes = _deployment(file)
+    if accelerator not in classes:
+        raise click.UsageError(f"--accelerator {accelerator}: no such class is built in or stands in {file}")
+    if cost is not None:
+        known = classes[accelerator]
+        priced = {**known["spec"], "cost": {"perDeviceHour": cost, "currency": "USD"}}
+        classes = {**classes, accelerator: {**known, "spec": priced}}
+    spec = dict(deployment.get("spec") or {})
+    variants = [each for each in spec.get("variants") or () if isinstance(each, Mapping)]
+    own = [each for each in variants if each.get("acceleratorClassName") == accelerator]
+    moved = {**(own or variants or [{}])[0], "name": "only", "acceleratorClassName": accelerator}
+    return _checked({**spec, "variants": [moved]}, deployment, classes, said=accelerator)
+
+
+def _deployment(file: str) -> tuple[Any, dict[str, Any]]:
     from inference_fleet.cli.documents import read_documents
     from inference_fleet.engine.catalogue import built_in_accelerators
-    from inference_fleet.planning.acceptance import accept
-    from inference_fleet.planning.limits import limits_of
-    from inference_fleet.planning.snapshot import Snapshot
 
     documents = read_documents(file)
     if len(documents.deployments) != 1:
         raise click.ClickException(f"{file}: holds {len(documents.deployments)} InferenceDeployments, expected one")
-    deployment = documents.deployments[0]
-    classes = {**built_in_accelerators(), **documents.accelerator_classes}
-    verdict = accept(deployment.get("spec") or {}, Snapshot(deployment=deployment, accelerator_classes=classes))
+    return documents.deployments[0], {**built_in_accelerators(), **documents.accelerator_classes}
+
+
+def _checked(spec: Mapping[str, Any], deployment: Any, classes: Mapping[str, Any], *, said: str) -> Offer:
+    from inference_fleet.planning.acceptance import accept
+    from inference_fleet.planning.limits import limits_of
+    from inference_fleet.planning.snapshot import Snapshot
+
+    verdict = accept(spec, Snapshot(deployment=deployment, accelerator_classes=classes))
     if verdict.all_refusals:
         refusal = verdict.all_refusals[0]
-        raise RefusedSpec(f"{file}: {refusal.path}: {refusal.message}")
+        raise RefusedSpec(f"{said}: {refusal.path}: {refusal.message}")
     limits = limits_of(verdict, carried=(), now=0.0)
     assert limits is not None
-    return limits
+    return Offer(limits, verdict)

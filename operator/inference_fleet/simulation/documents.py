@@ -34,6 +34,7 @@ def simulate_document(run: Run, *, tuned: bool = False) -> Document:
             "sent": outcome.sent,
             "completed": outcome.completed,
             "failed": outcome.failed,
+            "tokens": outcome.tokens,
             "attainmentPercent": _number(outcome.attainment_percent),
             "worstTenMinutesPercent": _number(outcome.worst_ten_minutes_percent),
             "timeToFirstTokenSeconds": _percentiles(outcome.first_token),

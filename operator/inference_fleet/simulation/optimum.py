@@ -24,13 +24,15 @@ from inference_fleet.simulation.run import Progress, Run, simulate_policy
 from inference_fleet.simulation.scenario import Scenario
 
 # Shares of requests that may miss, one plan (and its corrections) for each, from the loosest.
-BUDGETS: Final = (0.2, 0.08, 0.04, 0.02, 0.014, 0.01, 0.007, 0.005, 0.003, 0.002, 0.0005)
+BUDGETS: Final = (0.2, 0.08, 0.04, 0.02, 0.014, 0.01, 0.007, 0.005, 0.003, 0.002, 0.001, 0.0005)
 COUNTS: Final = (*range(1, 13), *range(14, 25, 2), *range(27, 64, 3))
 # Prices of a miss in replica-seconds between which the right one is sought.
 PRICES: Final = (1e-3, 1e5)
 BISECTIONS: Final = 18
 # Below this share of misses no larger fleet is tried.
 NO_MISSES: Final = 2e-4
+# Fleets that never change are looked at from this share of misses on.
+CONSTANT_MISSES: Final = 0.03
 MOST_CORRECTIONS: Final = 5
 # Grids of three kinds of replicas would take days.
 MOST_VARIANTS: Final = 2
@@ -91,6 +93,7 @@ def frontier(scenario: Scenario, *, progress: Progress | None = None) -> tuple[F
         part = _part(progress, turn, len(patiences))
         hurried = replace(sure.settings, patience_seconds=sure.threshold_first + patience)
         survey = _survey(replace(sure, settings=hurried), _part(part, 0, 2))
+        points += _constant(sure, survey, tried=tried)
         for number, budget in enumerate(BUDGETS):
             points += _corrected(sure, survey, budget=budget, tried=tried)
             part(0.5 + 0.5 * (number + 1) / len(BUDGETS))
@@ -100,6 +103,24 @@ def frontier(scenario: Scenario, *, progress: Progress | None = None) -> tuple[F
 def _part(progress: Progress | None, turn: int, turns: int) -> Progress:
     """Progress of one of several parts of equal length."""
     return lambda share: None if progress is None else progress((turn + share) / turns)
+
+
+def _constant(scenario: Scenario, survey: Survey, *, tried: set[tuple[tuple[int, ...], ...]]) -> list[FrontierPoint]:
+    """Fleets of one kind that never change are courses too: the best ones on calm traffic."""
+    points = []
+    requests = max(1, len(scenario.workload.arrivals))
+    totals = survey.misses.sum(axis=-1)
+    for place, kind in enumerate(survey.kinds):
+        for size in kind.sizes:
+            counts = tuple(size if place == other else 0 for other in range(len(survey.kinds)))
+            where = tuple(count - each.sizes[0] for count, each in zip(counts, survey.kinds, strict=True))
+            plan = (counts,) * survey.misses.shape[-1]
+            if any(index < 0 for index in where) or totals[where] > CONSTANT_MISSES * requests or plan in tried:
+                continue
+            tried.add(plan)
+            outcome = simulate_policy(scenario, StaticFleet(*counts), name="optimum", parameters={}).outcome
+            points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
+    return points
 
 
 def _corrected(

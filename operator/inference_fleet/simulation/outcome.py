@@ -37,6 +37,8 @@ class Outcome:
     sent: int
     completed: int
     failed: int
+    tokens: int
+    """Prompt and written tokens of the completed requests."""
     attainment_percent: float
     worst_ten_minutes_percent: float
     first_token: Percentiles
@@ -73,6 +75,7 @@ def measure(fleet: Fleet, scenario: Scenario, *, wanted: Sequence[tuple[float, i
         sent=counted,
         completed=len(completed),
         failed=counted - len(completed),
+        tokens=int(log.input_tokens[completed].sum(dtype=np.int64) + log.output_tokens[completed].sum(dtype=np.int64)),
         attainment_percent=100 * int(good[first:].sum()) / counted if counted else math.nan,
         worst_ten_minutes_percent=worst_window(log.arrival[first:], good[first:]),
         first_token=_percentiles(log.time_to_first_token(completed)),

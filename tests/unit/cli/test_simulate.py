@@ -140,3 +140,41 @@ def test_a_missed_target_is_a_missed_goal_only_where_the_optimum_keeps_it() -> N
     assert goals_missed(document(99.5)) == ["missed: fleet kept 98.00 % of 99 % on t, seed 0"]
     assert goals_missed(document(98.5)) == []
     assert EXIT_GOAL_MISSED == 3
+
+
+def test_accelerators_stand_side_by_side(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = ROOT / "manifests/samples/llama-8b.yaml"
+    argv = ["simulate", "--trace", str(trace), "-f", str(sample), "--accelerator", "nvidia-l4=0.8"]
+    argv += ["--accelerator", "nvidia-h100-80gb=3", "--accelerator", "nvidia-t4"]
+    assert run([*argv, *SMALL]) == EXIT_OK
+    head, l4, h100, t4, *_ = capsys.readouterr().out.splitlines()
+    assert head.startswith("accelerator")
+    # The light load fits both; the cheaper one stands first.
+    assert l4.startswith("nvidia-l4 ")
+    assert h100.startswith("nvidia-h100-80gb ")
+    assert "refused" in t4
+    _, documents = json_of(capsys, *argv)
+    assert [each["accelerator"] for each in documents] == ["nvidia-l4", "nvidia-h100-80gb", "nvidia-t4"]
+    assert documents[0]["result"]["cost"] < documents[1]["result"]["cost"]
+    assert "bfloat16" in documents[2]["refusal"] or documents[2]["refusal"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--accelerator", "nvidia-l4"],
+        ["-f", "SAMPLE", "--accelerator", "none"],
+        ["-f", "SAMPLE", "--accelerator", "cpu=x"],
+    ],
+)
+def test_an_accelerator_needs_a_deployment_a_class_and_a_price(argv: list[str], trace: Path) -> None:
+    sample = str(ROOT / "manifests/samples/llama-8b.yaml")
+    said = [sample if each == "SAMPLE" else each for each in argv]
+    assert run(["simulate", "--trace", str(trace), *said]) == EXIT_USAGE
+
+
+def test_traces_are_joined_day_after_day(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ("simulate", "--trace", str(trace), "--trace", str(trace), "--join", "--policy", "static", "--replicas", "1")
+    _, document = json_of(capsys, *argv)
+    assert document["scenario"]["requests"] == 2400
+    assert document["scenario"]["spanSeconds"] == pytest.approx(86_400 + 599.5)
