@@ -5,19 +5,30 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from inference_fleet.simulation.batch import Finished
-from inference_fleet.simulation.documents import Document, Frontier
+from inference_fleet.simulation.documents import Document, Frontier, compare_document, ratio_of
 
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid"
-    " #ddd}td:first-child,th:first-child{text-align:left}img{max-width:100%}"
+_STYLE: Final = (
+    "body{font:15px/1.55 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1f2933}"
+    "h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.5rem;border-top:1px solid #d5dbe1;padding-top:1.2rem}"
+    "table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}"
+    "td,th{padding:.25rem .75rem;text-align:right;border-bottom:1px solid #e4e8ec}th{font-weight:600}"
+    "td:first-child,th:first-child{text-align:left}tr.own td{font-weight:600;background:#eef5fc}"
+    "td.missed{color:#b42318}figure{margin:1.2rem 0}figcaption{color:#52606d;font-size:.9rem}img{max-width:100%}"
 )
-_COLUMNS = ("policy", "kept %", "worst 10 min %", "first token p99 s", "pace p99 s", "cost", "mean replicas", "peak")
+_OWN: Final = "#1769c2"
+_OPTIMUM: Final = "#111111"
+_STATIC: Final = "#8a94a0"
+_OTHERS: Final = ("#e07a1f", "#2f9e5b", "#b8432f", "#7d58c2", "#a0782c", "#d957a8", "#1c9db0", "#7f8c1f", "#5b6b7b")
+_MARKERS: Final = "osD^vP*Xh"
+# More lines than this over time are a tangle.
+_LINES_OVER_TIME: Final = 4
+_MOST_POINTS: Final = 1500
 
 
 def report_page(finished: Sequence[Finished], frontiers: Sequence[Frontier]) -> str:
@@ -30,80 +41,240 @@ def report_page(finished: Sequence[Finished], frontiers: Sequence[Frontier]) -> 
     for each in finished:
         scenario = each.document["scenario"]
         groups.setdefault((scenario["trace"], scenario["seed"]), []).append(each)
-    sections = [
-        f"<h2>{html.escape(trace)}, seed {seed}</h2>{_table(runs)}"
-        f"{_picture(_against_optimum(runs, optimum.get((trace, seed))))}{_picture(_over_time(runs))}"
-        for (trace, seed), runs in groups.items()
+    colours = _colours(finished)
+    sections = [_section(runs, optimum.get(key), colours) for key, runs in groups.items()]
+    summary = _summary(finished, frontiers) if frontiers and len(groups) > 1 else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Scaling policies</title><style>{_STYLE}</style></head><body>"
+        f"<h1>Scaling policies on simulated fleets</h1>{summary}{''.join(sections)}</body></html>\n"
+    )
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _section(runs: Sequence[Finished], frontier: Frontier | None, colours: Mapping[str, tuple[str, str]]) -> str:
+    scenario = runs[0].document["scenario"]
+    promises = ", ".join(
+        f"{'first token' if each['metric'] == 'TimeToFirstToken' else 'time per token'} within"
+        f" {_seconds(each['threshold_seconds'])} for {100 * each['target']:g} %"
+        for each in scenario["objectives"]
+    )
+    pictures = [
+        ("Cost and promise kept; up and to the left is better.", _against_optimum(runs, frontier, colours)),
+        ("Requests that come, and replicas that are asked for.", _over_time(runs, colours)),
+        ("Latencies: median, 95 % and 99 % quantile; dashed: what is promised.", _latencies(runs, colours)),
     ]
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Scaling</title><style>{_STYLE}</style>'
-        f"</head><body><h1>Scaling policies on simulated fleets</h1>{''.join(sections)}</body></html>\n"
+        f"<h2>{html.escape(scenario['trace'])}, seed {scenario['seed']}</h2>"
+        f"<p>{scenario['requests']:,} requests in {scenario['spanSeconds'] / 3600:.1f} h ({scenario['traceClass']})."
+        f" Promised: {html.escape(promises) or 'nothing'}.</p>{_table(runs, frontier)}"
+        + "".join(_picture(figure, caption) for caption, figure in pictures)
     )
 
 
-def _table(runs: Sequence[Finished]) -> str:
-    head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(run.document)) + "</tr>" for run in runs
-    )
+def _table(runs: Sequence[Finished], frontier: Frontier | None) -> str:
+    columns = ["policy", "kept %", "worst 10 min %", "first token p99", "per token p99", "cost"]
+    columns += ["by optimum"] if frontier is not None else []
+    columns += ["mean replicas", "peak", "changes"]
+    head = "".join(f"<th>{column}</th>" for column in columns)
+    rows = "".join(_row(run.document, frontier) for run in runs)
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _cells(document: Document) -> tuple[str, ...]:
+def _row(document: Document, frontier: Frontier | None) -> str:
     result = document["result"]
-    numbers = (
-        result["attainmentPercent"],
-        result["worstTenMinutesPercent"],
-        result["timeToFirstTokenSeconds"]["p99"],
-        result["interTokenLatencySeconds"]["p99"],
-        result["cost"],
-        result["meanReplicas"],
+    cells = [
+        _number(result["attainmentPercent"]),
+        _number(result["worstTenMinutesPercent"], 1),
+        _seconds(result["timeToFirstTokenSeconds"]["p99"]),
+        _seconds(result["interTokenLatencySeconds"]["p99"]),
+        _number(result["cost"]),
+    ]
+    if frontier is not None:
+        ratio = ratio_of(document, {(frontier.trace, frontier.seed): frontier.points})
+        cells.append(_number(ratio))
+    cells += [_number(result["meanReplicas"]), str(result["peakReplicas"]), str(result["scaleEvents"])]
+    kept = result["attainmentPercent"] is not None and result["attainmentPercent"] >= _target(document)
+    first = f'<td class="{"kept" if kept else "missed"}">{cells[0]}</td>'
+    own = ' class="own"' if document["policy"]["name"] == "fleet" else ""
+    rest = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells[1:])
+    return f"<tr{own}><td>{html.escape(_name(document))}</td>{first}{rest}</tr>"
+
+
+def _summary(finished: Sequence[Finished], frontiers: Sequence[Frontier]) -> str:
+    document = compare_document([each.document for each in finished], frontiers)
+    rows = []
+    for row in document["summary"]:
+        if row["traceClass"] != "all":
+            continue
+        interval = "-" if row["ratioCi95"] is None else "{:.2f} to {:.2f}".format(*row["ratioCi95"])
+        name = row["policy"] + ("-tuned" if row["tuned"] else "")
+        own = ' class="own"' if row["policy"] == "fleet" else ""
+        rows.append(
+            f"<tr{own}><td>{html.escape(name)}</td><td>{_number(row['ratioGeomean'])}</td><td>{interval}</td>"
+            f"<td>{_number(row['minAttainmentPercent'])}</td></tr>"
+        )
+    head = "".join(f"<th>{each}</th>" for each in ("policy", "cost by optimum", "95 % interval", "least kept %"))
+    return (
+        "<p>Over all traces: the geometric mean of cost by the cost of an offline optimum that keeps the promise as"
+        f" often.</p><table><tr>{head}</tr>{''.join(rows)}</table>"
     )
-    texts = ("-" if number is None else f"{number:.2f}" for number in numbers)
-    return (_name(document), *texts, str(result["peakReplicas"]))
 
 
-def _against_optimum(runs: Sequence[Finished], frontier: Frontier | None) -> Any:
-    figure, axes = _figure(width=8, height=4)
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def _against_optimum(
+    runs: Sequence[Finished], frontier: Frontier | None, colours: Mapping[str, tuple[str, str]]
+) -> Any:
+    figure, axes = _figure(width=9, height=4.4)
     if frontier is not None and frontier.points:
         axes.plot(
             [point.cost for point in frontier.points],
             [_nines(point.attainment_percent) for point in frontier.points],
-            color="black",
+            color=_OPTIMUM,
             marker=".",
+            markersize=4,
+            linewidth=1.2,
             label="optimum",
         )
     for run in runs:
-        result = run.document["result"]
-        if result["attainmentPercent"] is not None:
-            axes.scatter([result["cost"]], [_nines(result["attainmentPercent"])], label=_name(run.document))
-    ticks = (50.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+        result, name = run.document["result"], _name(run.document)
+        if result["attainmentPercent"] is None:
+            continue
+        colour, marker = colours[name]
+        axes.scatter(
+            [result["cost"]],
+            [_nines(result["attainmentPercent"])],
+            color=colour,
+            marker=marker,
+            s=110 if name == "fleet" else 55,
+            zorder=4 if name == "fleet" else 3,
+            label=name,
+        )
+    target = _target(runs[0].document)
+    if 0 < target < 100:
+        axes.axhline(_nines(target), color=_STATIC, linestyle="--", linewidth=1)
+    shares = [run.document["result"]["attainmentPercent"] or 0.0 for run in runs]
+    low, high = _nines(max(0.0, min(shares) - 1e-9)), max(_nines(99.9), *(_nines(share) for share in shares))
+    ticks = [
+        tick for tick in (0.0, 50.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99) if low - 0.3 <= _nines(tick) <= high + 0.2
+    ]
     axes.set_yticks([_nines(tick) for tick in ticks], [f"{tick:g} %" for tick in ticks])
+    axes.set_ylim(low - 0.1, high + 0.15)
     axes.set_xscale("log")
-    axes.set_xlabel("cost")
+    _plain_ticks(axes)
+    axes.set_xlabel("cost (logarithmic)")
     axes.set_ylabel("promise kept")
-    axes.legend(fontsize="small")
+    axes.grid(color="#e4e8ec", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return figure
 
 
-def _over_time(runs: Sequence[Finished]) -> Any:
-    figure, axes = _figure(width=10, height=4)
-    for run in runs:
-        hours = [moment.time / 3600 for moment in run.moments]
-        axes.step(hours, [moment.desired for moment in run.moments], where="post", label=_name(run.document))
-    load = axes.twinx()
-    moments = runs[0].moments
-    load.fill_between(
-        [moment.time / 3600 for moment in moments],
-        [moment.running + moment.waiting for moment in moments],
-        color="grey",
-        alpha=0.25,
-    )
-    load.set_ylabel(f"requests in flight ({_name(runs[0].document)})")
-    axes.set_xlabel("hours")
-    axes.set_ylabel("replicas asked for")
-    axes.legend(fontsize="small", loc="upper left")
+def _over_time(runs: Sequence[Finished], colours: Mapping[str, tuple[str, str]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
+    moments = max(runs, key=lambda run: len(run.moments)).moments
+    step = max(1, len(moments) // (_MOST_POINTS // 5))
+    picked = moments[::step]
+    hours = [moment.time / 3600 for moment in picked[1:]]
+    rates = [
+        (after.arrived - before.arrived) / (after.time - before.time)
+        for before, after in itertools.pairwise(picked)
+    ]
+    above.fill_between(hours, rates, color="#c9d3dd", linewidth=0)
+    above.set_ylabel("requests/s")
+    above.set_ylim(bottom=0)
+    for run in _worth_a_line(runs):
+        name = _name(run.document)
+        kept = run.moments[:: max(1, len(run.moments) // _MOST_POINTS)]
+        below.step(
+            [moment.time / 3600 for moment in kept],
+            [moment.desired for moment in kept],
+            where="post",
+            color=colours[name][0],
+            linewidth=1.8 if name == "fleet" else 1.1,
+            zorder=4 if name == "fleet" else 3,
+            label=name,
+        )
+    below.set_xlabel("hours")
+    below.set_ylabel("replicas")
+    below.set_ylim(bottom=0)
+    for axes in (above, below):
+        axes.grid(color="#e4e8ec", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.margins(x=0)
+    below.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return figure
+
+
+def _latencies(runs: Sequence[Finished], colours: Mapping[str, tuple[str, str]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.9 + 0.32 * len(runs)), layout="constrained")
+    pair = figure.subplots(1, 2, sharey=True)
+    names = [_name(run.document) for run in runs]
+    for axes, key, metric, title in zip(
+        pair,
+        ("timeToFirstTokenSeconds", "interTokenLatencySeconds"),
+        ("TimeToFirstToken", "InterTokenLatency"),
+        ("first token, seconds", "time per token after it, seconds"),
+        strict=True,
+    ):
+        for place, run in enumerate(runs):
+            quantiles = [run.document["result"][key][each] for each in ("p50", "p95", "p99")]
+            if None in quantiles:
+                continue
+            shown = [max(each, 1e-3) for each in quantiles]
+            colour = colours[names[place]][0]
+            axes.plot(shown, [place] * 3, color=colour, linewidth=2.2, solid_capstyle="round", zorder=2)
+            for value, size in zip(shown, (28, 36, 52), strict=True):
+                axes.scatter([value], [place], color=colour, s=size, zorder=3, edgecolor="white", linewidth=0.6)
+        for objective in runs[0].document["scenario"]["objectives"]:
+            if objective["metric"] == metric:
+                axes.axvline(objective["threshold_seconds"], color="#b42318", linestyle="--", linewidth=1)
+        axes.set_xscale("log")
+        _plain_ticks(axes)
+        axes.set_title(title, fontsize="medium")
+        axes.grid(axis="x", color="#e4e8ec", linewidth=0.8)
+        axes.set_axisbelow(True)
+    pair[0].set_yticks(range(len(names)), names)
+    pair[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def _worth_a_line(runs: Sequence[Finished]) -> list[Finished]:
+    """Ours, and of the others those that keep the target at the least cost, or come nearest to it."""
+
+    def rank(run: Finished) -> tuple[bool, float]:
+        result = run.document["result"]
+        share = result["attainmentPercent"] or 0.0
+        kept = share >= _target(run.document)
+        return (not kept, result["cost"] if kept else -share)
+
+    own = [run for run in runs if run.document["policy"]["name"] == "fleet"]
+    others = sorted((run for run in runs if run not in own), key=rank)
+    return [*others[: _LINES_OVER_TIME - len(own)], *own]
+
+
+def _colours(finished: Sequence[Finished]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every policy, the same in all pictures."""
+    found: dict[str, tuple[str, str]] = {}
+    for run in finished:
+        name = _name(run.document)
+        if name == "fleet":
+            found[name] = (_OWN, "*")
+        elif name.startswith("static"):
+            found.setdefault(name, (_STATIC, "s"))
+        elif name not in found:
+            place = sum(1 for colour, _ in found.values() if colour in _OTHERS)
+            found[name] = (_OTHERS[place % len(_OTHERS)], _MARKERS[place % len(_MARKERS)])
+    return found
 
 
 def _figure(*, width: float, height: float) -> tuple[Any, Any]:
@@ -113,15 +284,45 @@ def _figure(*, width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _picture(figure: Any) -> str:
+def _plain_ticks(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _picture(figure: Any, caption: str) -> str:
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    return f'<p><img alt="" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"></p>'
+    figure.savefig(data, format="png", dpi=120)
+    image = base64.b64encode(data.getvalue()).decode()
+    return (
+        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{image}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
 
 
 def _nines(percent: float) -> float:
     return -math.log10(max(1e-5, 1 - percent / 100))
 
 
+def _target(document: Document) -> float:
+    return 100 * max((float(each["target"]) for each in document["scenario"]["objectives"]), default=0.0)
+
+
 def _name(document: Document) -> str:
-    return str(document["policy"]["name"]) + ("-tuned" if document["policy"]["tuned"] else "")
+    named = str(document["policy"]["name"]) + ("-tuned" if document["policy"]["tuned"] else "")
+    return f"{named} on {document['accelerator']}" if "accelerator" in document else named
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"

@@ -24,13 +24,15 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The fleet at one tick, for plots: seconds, replicas asked for and ready, requests running and waiting."""
+    """The fleet at one tick, for plots: seconds, replicas asked for and ready, requests running and waiting, and how
+    many have come so far."""
 
     time: float
     desired: int
     ready: int
     running: int
     waiting: int
+    arrived: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,4 +125,5 @@ def _moment(fleet: Fleet) -> Moment:
         ready=len(ready),
         running=int(sum(row[0] for row in shown)),
         waiting=int(sum(row[1] for row in shown)),
+        arrived=fleet.log.arrived,
     )

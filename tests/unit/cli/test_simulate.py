@@ -124,7 +124,10 @@ def test_compare_sets_policies_against_the_optimum(
     # One replica is enough: the best static fleet is the optimum but for what runs at the start.
     assert everywhere["static"]["ratioGeomean"] == pytest.approx(1.0, abs=0.4)
     assert everywhere["static"]["tuned"]
-    assert report.read_text().count("data:image/png") == 2
+    page = report.read_text()
+    # Cost against attainment, the course of the fleet, latencies; nothing is fetched from elsewhere.
+    assert page.count("data:image/png") == 3
+    assert "http" not in page
 
 
 def test_a_missed_target_is_a_missed_goal_only_where_the_optimum_keeps_it() -> None:
