@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def fields(node: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield f"{here}.*"
 
 
+@cache
 def all_fields() -> set[str]:
     found = set()
     for crd in (inference_deployment_crd(), accelerator_class_crd()):
