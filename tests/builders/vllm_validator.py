@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,21 @@ from types import TracebackType
 from typing import Any, Self
 
 from inference_fleet.sandbox.real_engine import ENVIRONMENT, RealEngine
+from inference_fleet.sandbox.tools.cache import cache_folder
 
 SCRIPT = Path(__file__).parents[1] / "engine" / "validator.py"
+_NEWER_NAME = re.compile(r"vllm-([\d.]+)-python")
+
+
+def newer_release() -> tuple[str, Path]:
+    """Version and folder of the newest release's Python, which runs in the environment of the installed one."""
+    found = [
+        (match[1], path)
+        for path in (cache_folder() / "engine").iterdir()
+        if (match := _NEWER_NAME.fullmatch(path.name))
+    ]
+    assert found, "the newest release is not here: run `make setup-engine`"
+    return max(found)
 
 
 class VllmValidator:

@@ -164,11 +164,15 @@ def _data(minor: str) -> dict[str, Any]:
 
 @cache
 def _load(version: str, minor: str) -> EngineVersion:
-    data = _data(minor)
+    return read_release(_data(minor), version=version)
+
+
+def read_release(data: Mapping[str, Any], *, version: str) -> EngineVersion:
+    """The release that a data file describes; version: one of its patches."""
     data_patch = int(data["version"].rsplit(".", 1)[1])
     return EngineVersion(
         version=version,
-        minor=minor,
+        minor=data["minor"],
         data_version=data["version"],
         reviewed=int(version.rsplit(".", 1)[1]) <= data_patch,
         flags=MappingProxyType({row["name"]: _flag(row) for row in data["flags"]}),
