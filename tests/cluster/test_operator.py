@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox, operator_sandbox
+from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox
 
 SLOW = [
     {"name": "INFERENCE_FLEET_EMULATOR_COLD_START_SECONDS", "value": "1"},
@@ -18,10 +18,9 @@ SLOW = [
 PROMPT = {"model": "chat", "prompt": [11, 12, 13], "max_tokens": 8}
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[OperatorSandbox]:
-    with operator_sandbox("operator-tests") as found:
-        yield found
+@pytest.fixture
+def world(operator_world: OperatorSandbox) -> OperatorSandbox:
+    return operator_world
 
 
 @pytest.fixture
@@ -124,7 +123,8 @@ def test_an_engine_that_does_not_start_is_named(world: OperatorSandbox, name: st
 
 
 def test_replicas_without_devices_are_named_by_the_schedulers_words(world: OperatorSandbox, name: str) -> None:
-    world.deploy(name, scaling={"mode": "Manual"}, replicas=9)
+    # An engine heeds no SIGTERM while it starts, so that the grace is waited out at the end.
+    world.deploy(name, scaling={"mode": "Manual"}, replicas=9, drain={"timeoutSeconds": 1})
     world.wait_condition(name, "CapacityAvailable", "False")
     condition = world.condition(name, "CapacityAvailable")
     assert condition["reason"] == "WaitingForDevices"
@@ -175,15 +175,6 @@ def test_load_scales_up_and_quiet_scales_down(world: OperatorSandbox, name: str)
     assert {term["name"] for term in last["terms"]} >= {"running", "waiting"}
     # Young scalers hold for minutes when starts are short of three; here they took seconds.
     world.wait(name, ".status.scaling.desiredReplicas", "1", seconds=200)
-
-
-def test_the_operator_was_never_refused_anything(world: OperatorSandbox) -> None:
-    refused = [
-        (entry["verb"], entry.get("requestURI"))
-        for entry in world.audit()
-        if entry["user"]["username"] == OPERATOR_ACCOUNT and entry["responseStatus"].get("code") == 403
-    ]
-    assert refused == []
 
 
 def _lists(world: OperatorSandbox, since: int) -> int:

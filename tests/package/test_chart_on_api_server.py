@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from builders.api_server import ApiServer
+from builders.baseline import FOLDER, releases
 from inference_fleet.cli.main import EXIT_OK, run
 from inference_fleet.sandbox.tools import silent, tool_path
 from inference_fleet.sandbox.tools.catalog import catalog
@@ -134,6 +135,24 @@ def test_a_release_from_install_to_uninstall(
         )
         is None
     )
+
+
+@pytest.mark.parametrize("version", releases())
+def test_a_recorded_release_of_the_chart_is_upgraded_in_place(release: Release, version: str) -> None:
+    """Whatever cannot be changed of an object that is there would fail here: selectors, stored versions, scopes."""
+    recorded = str(FOLDER / f"{version}.chart.yaml")
+    release.server.kubectl("create", "namespace", NAMESPACE)
+    release.kubectl("apply", "--server-side", "--field-manager=helm", "-f", recorded)
+    before = uids(release)
+    release.helm("install", "inference-fleet", CHART, "--take-ownership")
+    assert uids(release).items() >= before.items(), "objects are changed, not made anew"
+    release.helm("uninstall", "inference-fleet")
+
+
+def uids(release: Release) -> dict[str, str]:
+    listed = json.loads(release.kubectl("get", "deployments,services,crd,clusterroles", "-A", "-o", "json"))["items"]
+    ours = [obj for obj in listed if "inference" in obj["metadata"]["name"]]
+    return {f"{obj['kind']}/{obj['metadata']['name']}": obj["metadata"]["uid"] for obj in ours}
 
 
 def test_a_release_takes_over_what_an_uninstall_has_left(release: Release) -> None:

@@ -26,12 +26,15 @@ _SCHEDULER_PORT = 10259
 # The default, 20, makes 500 pods take 25 s whatever asks for them; clusters of that size run with more.
 _CONTROLLER_REQUESTS_PER_SECOND = 100
 
-# Everything but leases and events, which would drown the rest; bodies are not kept.
+# All that the operator does; of everybody else everything but leases and events, which would drown the rest. Bodies are
+# not kept.
 AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+  - level: Metadata
+    users: ["system:serviceaccount:inference-fleet-system:inference-fleet"]
   - level: None
     resources:
       - {group: coordination.k8s.io, resources: [leases]}

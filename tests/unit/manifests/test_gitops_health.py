@@ -10,6 +10,8 @@ import lupa
 import pytest
 import yaml
 
+from builders.baseline import recorded, releases
+
 GITOPS = Path(__file__).resolve().parents[3] / "manifests/gitops"
 
 
@@ -99,6 +101,15 @@ def test_argo_cd_waits_for_deletion() -> None:
 @pytest.mark.parametrize(("obj", "_argo", "flux"), CASES)
 def test_flux_health(obj: Any, _argo: str, flux: str) -> None:
     assert flux_verdict(obj) == flux
+
+
+RECORDED = [obj for release in releases() for obj in recorded(release) if obj["kind"] == "InferenceDeployment"]
+
+
+@pytest.mark.parametrize("obj", RECORDED, ids=lambda obj: obj["metadata"]["name"])
+def test_what_a_real_operator_said_of_what_serves_is_healthy_to_both(obj: Any) -> None:
+    assert argo_verdict(obj)[0] == "Healthy"
+    assert flux_verdict(obj) == "current"
 
 
 def test_argo_cd_actions_suspend_and_resume() -> None:

@@ -51,12 +51,14 @@ def test_the_audit_log_is_written_where_it_is_asked_for(
     assert (f"--audit-log-path={folder.logs}/audit.log" in argv) == audit
 
 
-def test_the_audit_log_leaves_leases_and_events_out() -> None:
-    policy = yaml.safe_load(control_plane.AUDIT_POLICY)
-    quiet = [resource for group in policy["rules"][0]["resources"] for resource in group["resources"]]
-    assert policy["rules"][0]["level"] == "None"
+def test_the_audit_log_leaves_out_leases_and_events_of_everybody_but_the_operator() -> None:
+    operator, noise, rest = yaml.safe_load(control_plane.AUDIT_POLICY)["rules"]
+    account = "system:serviceaccount:inference-fleet-system:inference-fleet"
+    assert operator == {"level": "Metadata", "users": [account]}
+    quiet = [resource for group in noise["resources"] for resource in group["resources"]]
+    assert noise["level"] == "None"
     assert set(quiet) == {"leases", "events"}
-    assert policy["rules"][1] == {"level": "Metadata"}
+    assert rest == {"level": "Metadata"}
 
 
 def test_every_program_has_a_readiness_of_its_own(folder: StateFolder, credentials: Credentials) -> None:
