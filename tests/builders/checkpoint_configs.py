@@ -112,7 +112,7 @@ CHECKPOINTS: Mapping[str, Mapping[str, Any]] = {
 DRAFTS: Mapping[str, Mapping[str, Any]] = {
     "org/small": {**_DENSE, "num_hidden_layers": 1},
     "org/other-words": {**_DENSE, "num_hidden_layers": 1, "vocab_size": 1000},
-    "org/eagle3-head": {
+    "org/head": {
         **_DENSE,
         "architectures": ["LlamaForCausalLMEagle3"],
         "num_hidden_layers": 1,

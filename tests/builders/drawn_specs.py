@@ -74,7 +74,7 @@ _ACCELERATOR_WEIGHTS = (10, 3, 1, 1, 1, 1)
 
 _MISTAKEN = 0.4
 _HUB: Mapping[str, Any] = {
-    "huggingFace": {"repository": "org/eagle3-head"},
+    "huggingFace": {"repository": "org/head"},
     "shape": {"architecture": "LlamaForCausalLMEagle3", "numAttentionHeads": 8, "vocabSize": 32000},
 }
 
@@ -112,6 +112,8 @@ MISTAKES: Sequence[Mapping[str, Any]] = (
     {"speculative": _ranges((2, 8, 2))},
     {"speculative": _ranges((1, 8, 5))},
     {"speculative": _ranges((1, 8, 2), (4, 16, 1))},
+    {"speculative": _ranges((1, 8, 2), (16, 9, 1))},
+    {"speculative": {"method": "mtp", "numSpeculativeTokens": 2, "promptLookupMax": 4}},
     {"speculative": {"method": "ngram", "numSpeculativeTokens": 3}, "batching": {"asyncScheduling": True}},
     {"speculative": {"method": "ngram", "numSpeculativeTokens": 3, "promptLookupMin": 9, "promptLookupMax": 2}},
     {"extraArgs": ["--seed=1", "--seed=2"]},

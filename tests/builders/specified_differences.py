@@ -11,15 +11,14 @@ from collections.abc import Mapping
 _VLLM = "engine.vllm"
 _SPLIT = f"{_VLLM}.parallelism"
 _DEVICE = "a build for processor cores knows nothing of other devices"
+# An extra flag that is refused may say the same as a field, and then that holds: nothing else can be compared.
+OVERRULING = ("extra_arguments._marked", "engine.vllm.extraArgs")
 _LATER = "seen by vLLM when it builds the model, after minutes"
 
 # (check, field) -> why vLLM does not say so.
 REFUSED_BY_THE_OPERATOR_ALONE: Mapping[tuple[str, str], str] = {
     ("cache.cache_type", f"{_VLLM}.kvCache.kvCacheDtype"): "0.33 refuses it; 0.32 does not look",
     ("drafts.draft", f"{_VLLM}.speculative.model"): "vLLM takes the draft and does not use it",
-    ("drafts.draft_architecture", f"{_VLLM}.speculative.model"): (
-        "vLLM goes by the folder's name: with `eagle3` in it, it runs eagle3 whatever was asked for"
-    ),
     ("extra_arguments._marked", f"{_VLLM}.extraArgs"): (
         "the platform's rule: no code, files, doors or lost metrics through a tenant's flags"
     ),
