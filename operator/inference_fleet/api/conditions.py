@@ -108,7 +108,18 @@ class Reason(StrEnum):
     # why a pod does not start
     OUT_OF_DEVICE_MEMORY = "OutOfDeviceMemory"
     UNSUPPORTED_FLAG = "UnsupportedFlag"
+    OUT_OF_HOST_MEMORY = "OutOfHostMemory"
+    SETTING_REFUSED_BY_ENGINE = "SettingRefusedByEngine"
+    UNSUPPORTED_MODEL = "UnsupportedModel"
     MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_GATED = "ModelGated"
+    MODEL_DAMAGED = "ModelDamaged"
+    TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a reason, no token)
+    HUB_THROTTLED = "HubThrottled"
+    HUB_UNREACHABLE = "HubUnreachable"
+    NO_SPACE = "NoSpace"
+    NO_DEVICE = "NoDevice"
+    NODE_FAULT = "NodeFault"
     IMAGE_NOT_AVAILABLE = "ImageNotAvailable"
     CONFIGURATION_MISSING = "ConfigurationMissing"
     ENGINE_CRASHED = "EngineCrashed"

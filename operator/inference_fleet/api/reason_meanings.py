@@ -97,13 +97,60 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
         "A newer operator or class would render the pods differently.",
         "Annotate the object with inferencefleet.io/apply-update and the id in status.updateAvailable.",
     ),
-    Reason.OUT_OF_DEVICE_MEMORY: ("The engine ran out of the device's memory.", "Lower maxModelLen or maxNumSeqs."),
-    Reason.UNSUPPORTED_FLAG: ("The engine does not know a flag.", "Use a flag of this release."),
-    Reason.MODEL_NOT_FOUND: ("The engine did not find the weights.", "Check the source, its revision and its token."),
+    Reason.OUT_OF_DEVICE_MEMORY: (
+        "The engine ran out of the device's memory: for its weights, or for one sequence of the longest length.",
+        "Lower maxModelLen to what the message proposes, or see `inference-fleet plan` for what would fit.",
+    ),
+    Reason.UNSUPPORTED_FLAG: ("The engine does not know a flag, or not its value.", "Use a flag of this release."),
+    Reason.OUT_OF_HOST_MEMORY: (
+        "The node's kernel ended the engine: the container's memory limit is too small for loading.",
+        "Raise pod.resources.limits.memory, to more than the largest shard of the weights.",
+    ),
+    Reason.SETTING_REFUSED_BY_ENGINE: (
+        "The engine refuses a setting that this operator takes for right.",
+        "Change the setting that the pod's log names; such a difference is worth a bug report.",
+    ),
+    Reason.UNSUPPORTED_MODEL: (
+        "This release of the engine does not know the model's architecture, or the model brings code of its own.",
+        "Take a newer release, or set trustRemoteCode if you trust the repository.",
+    ),
+    Reason.MODEL_NOT_FOUND: (
+        "There is no such model, revision or path, or no token that may see it.",
+        "Check repository and revision, or claim and path; private models need tokenSecretRef.",
+    ),
+    Reason.MODEL_GATED: (
+        "The model's owner lets only those in who asked, and this token's account is not among them.",
+        "Ask for access on the model's page with the account of the token in tokenSecretRef.",
+    ),
+    Reason.MODEL_DAMAGED: (
+        "The weights cannot be read: cut off, or not those of their configuration.",
+        "Remove the cached copy and let it be downloaded again, or write the claim's content anew.",
+    ),
+    Reason.TOKEN_REFUSED: ("The hub does not know the token.", "Put a valid token into the Secret of tokenSecretRef."),
+    Reason.HUB_THROTTLED: (
+        "The hub refuses because too many ask.",
+        "Wait: it is tried again. Share downloaded weights, so that not every replica asks.",
+    ),
+    Reason.HUB_UNREACHABLE: (
+        "The hub cannot be reached, or refuses for the moment, and nothing is cached.",
+        "Allow egress to it, set pod.env HF_ENDPOINT to a mirror, or serve weights from a claim.",
+    ),
+    Reason.NO_SPACE: ("A disk is full.", "Give the cache more room, or let the node's images be cleaned up."),
+    Reason.NO_DEVICE: (
+        "The engine sees no device.",
+        "See whether the device plugin and the driver run on the node that the message names.",
+    ),
+    Reason.NODE_FAULT: (
+        "The device, its driver or the container runtime of a node fails.",
+        "Cordon the node that the message names, and delete the pod.",
+    ),
     Reason.IMAGE_NOT_AVAILABLE: ("The engine's image cannot be pulled.", "Check image and imagePullSecrets."),
     Reason.CONFIGURATION_MISSING: ("A Secret or claim that the pod needs is missing.", "Create it."),
     Reason.ENGINE_CRASHED: ("The engine ends again and again.", "See the log of the pod that the message names."),
-    Reason.START_TOO_SLOW: ("The engine is not ready within its start budget.", "See the log of the pod."),
+    Reason.START_TOO_SLOW: (
+        "The engine was not ready within its start budget, which grows with the size of the weights.",
+        "See the log of the pod for what it waits for; a slow download is helped by shared weights.",
+    ),
     Reason.LOADING: ("The engine loads its weights.", "Wait."),
     Reason.CREATED: ("A child object was created.", _NOTHING),
     Reason.SCALED: ("The number of replicas changed.", _NOTHING),
@@ -120,9 +167,6 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
 RESERVED: Final = (
     Reason.MINIMUM,
     Reason.OBJECTIVE_UNREACHABLE,
-    Reason.OUT_OF_DEVICE_MEMORY,
-    Reason.MODEL_NOT_FOUND,
-    Reason.START_TOO_SLOW,
     Reason.DELETED,
     Reason.SCALER_MEMORY_DAMAGED,
 )

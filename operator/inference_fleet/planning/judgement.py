@@ -20,9 +20,9 @@ class Facts:
     """What the conditions are made of.
 
     needed: replicas that must serve now. recorded_rollout: the accepted revision whose rollout had completed before.
-    lacking: words on replicas that find no devices. failing: reason and words on the newest pods that fail.
-    overdue: the newest revision had its time. updates: words on renderings that differ. refused_write: the API server's
-    words on a write that it did not take.
+    lacking: words on replicas that find no devices. failing: reason and words on the newest pods that fail. loading:
+    how many of the newest run and only have to load. overdue: the newest revision had its time. updates: words on
+    renderings that differ. refused_write: the API server's words on a write that it did not take.
     """
 
     generation: int
@@ -40,6 +40,7 @@ class Facts:
     lacking_reason: Reason
     failing: Reason | None
     failing_words: str
+    loading: int
     overdue: bool
     mode: Mode
     decision: Decision | None
@@ -105,8 +106,8 @@ def _available(facts: Facts) -> Condition:
     words = f"{facts.ready} of {facts.desired} replicas serve"
     if facts.ready >= max(1, facts.needed):
         return _condition(facts, ConditionType.AVAILABLE, "True", Reason.SERVING, words)
-    reason = _holdup(facts) or (Reason.STARTING if facts.ready == 0 else Reason.NOT_ENOUGH_REPLICAS)
-    return _condition(facts, ConditionType.AVAILABLE, "False", reason, _holdup_words(facts) or words)
+    reason = _holdup(facts) or (_beginning(facts) if facts.ready == 0 else Reason.NOT_ENOUGH_REPLICAS)
+    return _condition(facts, ConditionType.AVAILABLE, "False", reason, _holdup_words(facts) or words + _loading(facts))
 
 
 def _ready(facts: Facts, *, available: bool) -> Condition:
@@ -122,8 +123,9 @@ def _ready(facts: Facts, *, available: bool) -> Condition:
     if not facts.rolled_out:
         if facts.overdue and facts.failing is not None:
             return _condition(facts, kind, "False", Reason.ROLLOUT_FAILED, facts.failing_words)
-        reason = _holdup(facts) or (Reason.ROLLING_OUT if facts.ready else Reason.STARTING)
-        return _condition(facts, kind, "False", reason, _holdup_words(facts) or facts.rollout_words)
+        reason = _holdup(facts) or (Reason.ROLLING_OUT if facts.ready else _beginning(facts))
+        words = _holdup_words(facts) or facts.rollout_words + _loading(facts)
+        return _condition(facts, kind, "False", reason, words)
     if not available:
         reason = _holdup(facts) or Reason.NOT_ENOUGH_REPLICAS
         words = _holdup_words(facts) or f"{facts.ready} of {facts.desired} replicas serve"
@@ -184,6 +186,14 @@ def _scaling_active(facts: Facts) -> Condition:
         return _condition(facts, kind, "False", Reason.SIGNALS_UNKNOWN, facts.decision.message)
     reason = Reason.SIGNALS_IDLE if facts.decision.signals is SignalState.IDLE else Reason.SIGNALS_FRESH
     return _condition(facts, kind, "True", reason, "replicas follow the measured load")
+
+
+def _beginning(facts: Facts) -> Reason:
+    return Reason.LOADING if facts.loading else Reason.STARTING
+
+
+def _loading(facts: Facts) -> str:
+    return f"; {facts.loading} run and load their model" if facts.loading else ""
 
 
 def _holdup(facts: Facts) -> Reason | None:

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import ENGINE_CONTAINER, LABEL_REVISION, LABEL_VARIANT
+from inference_fleet.planning.pod_failures import failure_of, loads
 from inference_fleet.planning.snapshot import Object, Snapshot
-
-# A container that ended this often is not on its way any more (kubelet backs off 10, 20, 40 s ...).
-FAILING_RESTARTS: Final = 3
-_WAITING_REASONS: Final = {
-    "CrashLoopBackOff": Reason.ENGINE_CRASHED,
-    "ImagePullBackOff": Reason.IMAGE_NOT_AVAILABLE,
-    "ErrImagePull": Reason.IMAGE_NOT_AVAILABLE,
-    "ErrImageNeverPull": Reason.IMAGE_NOT_AVAILABLE,
-    "InvalidImageName": Reason.IMAGE_NOT_AVAILABLE,
-    "CreateContainerConfigError": Reason.CONFIGURATION_MISSING,
-    "CreateContainerError": Reason.CONFIGURATION_MISSING,
-}
 
 
 @dataclass(frozen=True)
 class PodView:
     """One pod that does not terminate. Exactly one of ready, unschedulable and failing holds, or none: it starts.
 
-    created and ready_since: unix seconds. unschedulable: the scheduler's words. failing: why it will not get ready.
+    created and ready_since: unix seconds. unschedulable: the scheduler's words. failing: why it will not get ready,
+    with words. node: where it runs. loading: the engine runs, and is not ready yet.
     """
 
     name: str
@@ -37,6 +27,9 @@ class PodView:
     ready_since: float | None
     unschedulable: str | None
     failing: Reason | None
+    failing_words: str = ""
+    node: str | None = None
+    loading: bool = False
 
     @property
     def starting(self) -> bool:
@@ -102,7 +95,7 @@ def read_pools(snapshot: Snapshot) -> tuple[Pool, ...]:
                 replica_set=replica_set,
                 replicas=int((replica_set.get("spec") or {}).get("replicas", 0)),
                 created=seconds(metadata.get("creationTimestamp")) or 0.0,
-                pods=tuple(_view(pod) for pod in sorted(living, key=lambda pod: str(pod["metadata"]["name"]))),
+                pods=tuple(_view(pod, budget=_start_budget(replica_set)) for pod in sorted(living, key=_name)),
                 terminating=sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods),
                 quota=_quota(replica_set),
             )
@@ -134,7 +127,11 @@ def _gone(pod: Object) -> bool:
     return bool(pod["metadata"].get("deletionTimestamp")) or phase in ("Failed", "Succeeded")
 
 
-def _view(pod: Object) -> PodView:
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def _view(pod: Object, *, budget: float | None) -> PodView:
     status = pod.get("status") or {}
     ready = _condition(status, "Ready")
     scheduled = _condition(status, "PodScheduled")
@@ -142,26 +139,28 @@ def _view(pod: Object) -> PodView:
     unschedulable = None
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         unschedulable = str(scheduled.get("message") or "no node takes it")
-    failing = None if ready_since is not None or unschedulable else _failure(status.get("containerStatuses") or ())
+    on_its_way = ready_since is None and unschedulable is None
+    failure = failure_of(status, start_budget_seconds=budget) if on_its_way else None
     return PodView(
-        name=str(pod["metadata"]["name"]),
+        name=_name(pod),
         raw=pod,
         created=seconds(pod["metadata"].get("creationTimestamp")) or 0.0,
         ready_since=ready_since,
         unschedulable=unschedulable,
-        failing=failing,
+        failing=failure.reason if failure else None,
+        failing_words=failure.words if failure else "",
+        node=(pod.get("spec") or {}).get("nodeName"),
+        loading=on_its_way and failure is None and loads(status),
     )
 
 
-def _failure(containers: Sequence[Mapping[str, Any]]) -> Reason | None:
-    for container in containers:
-        if container.get("name") != ENGINE_CONTAINER:
-            continue
-        waiting = ((container.get("state") or {}).get("waiting") or {}).get("reason")
-        if waiting in _WAITING_REASONS:
-            return _WAITING_REASONS[waiting]
-        if int(container.get("restartCount") or 0) >= FAILING_RESTARTS:
-            return Reason.ENGINE_CRASHED
+def _start_budget(replica_set: Object) -> float | None:
+    """Seconds that the pods' startup probe allows; None if the template says nothing of one."""
+    template = ((replica_set.get("spec") or {}).get("template") or {}).get("spec") or {}
+    for container in template.get("containers") or ():
+        probe = container.get("startupProbe") or {}
+        if container.get("name") == ENGINE_CONTAINER and probe.get("failureThreshold"):
+            return float(probe["failureThreshold"]) * float(probe.get("periodSeconds") or 10)
     return None
 
 

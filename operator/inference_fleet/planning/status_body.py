@@ -13,7 +13,7 @@ from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance
 from inference_fleet.planning.judgement import Facts, judge
 from inference_fleet.planning.limits import replica_cost
 from inference_fleet.planning.pool_writes import VariantRollout
-from inference_fleet.planning.pools import Pool
+from inference_fleet.planning.pools import PodView, Pool
 from inference_fleet.planning.record import Record
 from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.planning.wishes import scaling_status
@@ -156,8 +156,7 @@ def _facts(
     words = ""
     if failing is not None:
         broken = [(pool, pod) for pool in newest for pod in pool.pods if pod.failing]
-        words = f"{len(broken)} pods of the newest revision do not start ({failing.value}): see the log of pod"
-        words += f" {broken[0][1].name}"
+        words = _failing_words([pod for _, pod in broken])
     spec = force.spec if force else None
     deadline = spec.rollout.progress_deadline_seconds if spec else 3600
     return Facts(
@@ -176,6 +175,7 @@ def _facts(
         lacking_reason=lacking_reason,
         failing=failing,
         failing_words=words,
+        loading=sum(pod.loading for pool in newest for pod in pool.pods),
         overdue=any(pool.replicas and not pool.ready and now - pool.created >= deadline for pool in newest),
         mode=limits.mode if limits else Mode.AUTOMATIC,
         decision=outcome.wish if outcome.measured else None,
@@ -183,6 +183,14 @@ def _facts(
         suspended=outcome.suspended,
         refused_write=refused_write,
     )
+
+
+def _failing_words(pods: Sequence[PodView]) -> str:
+    """The fact about the first of them, and where it is."""
+    first = pods[0]
+    who = "1 pod of the newest revision does" if len(pods) == 1 else f"{len(pods)} pods of the newest revision do"
+    where = f"pod {first.name} on node {first.node}" if first.node else f"pod {first.name}"
+    return f"{who} not start: {first.failing_words} ({where})"
 
 
 def _proven(former: Mapping[str, Any], *, desired: int, ready: int) -> int:

@@ -81,7 +81,6 @@ def pod_template(
 def _container(
     intent: VariantIntent, engine: EnginePlan, accelerator: AcceleratorClassSpec, settings: PodSettings
 ) -> dict[str, Any]:
-    shape = intent.model.shape
     container: dict[str, Any] = {
         "name": ENGINE_CONTAINER,
         "image": engine.image,
@@ -89,7 +88,7 @@ def _container(
         "env": _environment(intent, engine, settings),
         "ports": [{"name": ENGINE_PORT_NAME, "containerPort": ENGINE_PORT, "protocol": "TCP"}],
         "resources": _resources(engine, accelerator, settings),
-        **probes(weights_bytes=shape.weights_bytes if shape else None),
+        **probes(weights_bytes=_weights_bytes(intent, engine)),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -105,6 +104,17 @@ def _container(
         # Balancers learn of the end before the engine does: vLLM answers new requests with 500 while it drains.
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": intent.drain.endpoint_delay_seconds}}}
     return container
+
+
+def _weights_bytes(intent: VariantIntent, engine: EnginePlan) -> int | None:
+    """What a start has to load: as the user says, or as the memory check reckons for the devices of one copy."""
+    shape, parallel = intent.model.shape, intent.engine.parallelism
+    if shape is not None and shape.weights_bytes is not None:
+        return shape.weights_bytes
+    if engine.memory.weights_bytes is None:
+        return None
+    tensor, pipeline = (parallel.tensor_parallel_size, parallel.pipeline_parallel_size) if parallel else (None, None)
+    return engine.memory.weights_bytes * (tensor or 1) * (pipeline or 1)
 
 
 def _environment(intent: VariantIntent, engine: EnginePlan, settings: PodSettings) -> list[dict[str, Any]]:

@@ -234,6 +234,42 @@ def test_a_failing_new_revision_is_named_and_stalls_after_its_deadline() -> None
     assert world.counts()[old] == 2
 
 
+def test_why_the_engine_ended_is_told_with_the_place_and_nothing_else_of_its_log() -> None:
+    world = World()
+    world.decide(1)
+    world.becomes_ready = lambda _pod: False
+    world.reconcile()
+    world._live()
+    (pod,) = world.of("Pod")
+    message = "token hf_secret\nerror: unrecognized arguments: --no-such-flag=hf_secret\n"
+    pod["spec"] = {"nodeName": "gpu-7"}
+    pod["status"]["containerStatuses"] = [
+        {
+            "name": "engine",
+            "restartCount": 1,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 2, "message": message}},
+        }
+    ]
+    world.settle()
+    assert world.holds("Ready") == ("False", "UnsupportedFlag")
+    told = str(world.deployment["status"])
+    assert f"the engine does not know the flag --no-such-flag (pod {pod['metadata']['name']} on node gpu-7)" in told
+    assert "hf_secret" not in told
+
+
+def test_a_replica_that_loads_its_model_is_told_from_one_that_is_not_there_yet() -> None:
+    world = World()
+    world.decide(1)
+    world.becomes_ready = lambda _pod: False
+    world.reconcile()
+    world._live()
+    world.of("Pod")[0]["status"]["containerStatuses"] = [{"name": "engine", "state": {"running": {}}}]
+    world.settle()
+    assert world.holds("Ready") == ("False", "Loading")
+    assert "1 run and load their model" in str(world.deployment["status"]["conditions"])
+
+
 def test_scaling_up_without_devices_stays_ready_and_says_so() -> None:
     world = World()
     world.decide(2)
