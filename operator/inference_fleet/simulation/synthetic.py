@@ -24,6 +24,8 @@ DAY: Final = 86_400.0
 # The rate is constant within a slot of this length.
 SLOT_SECONDS: Final = 5.0
 SMALLEST_RATE: Final = 1e-3
+FLASH_GROWTH: Final = 5.0
+FLASH_SECONDS: Final = 6 * HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +64,9 @@ def generate(shape: Shape, *, seed: int) -> Workload:
 def trace_class(arrivals: Arrivals) -> str:
     """smooth, bursty or flash, from the tokens that arrive in each minute.
 
-    Let g be the 99 % quantile over minutes of (tokens in a minute) / (mean of the ten minutes before it). flash: the
-    largest such growth is at least 5. bursty: g is at least 1.6. Else smooth. Minutes with less than a tenth of the
-    trace's mean say nothing.
+    Let g be the 99 % quantile over minutes of (tokens in a minute) / (mean of the ten minutes before it). flash: such
+    a growth is at least 5 in one minute or more, on traces longer than six hours in one for every six hours. bursty:
+    g is at least 1.6. Else smooth. Minutes with less than a tenth of the trace's mean say nothing.
     """
     if not arrivals:
         return "smooth"
@@ -78,7 +80,8 @@ def trace_class(arrivals: Arrivals) -> str:
     )
     if not growths:
         return "smooth"
-    if growths[-1] >= 5.0:
+    flashes = sum(1 for growth in growths if growth >= FLASH_GROWTH)
+    if flashes >= max(1.0, arrivals[-1].arrival_seconds / FLASH_SECONDS):
         return "flash"
     return "bursty" if growths[min(len(growths) - 1, math.floor(0.99 * len(growths)))] >= 1.6 else "smooth"
 
