@@ -1,7 +1,7 @@
 """How near scaling policies come to an offline optimum: benchmarks/scaling.md and benchmarks/results/scaling.json.
 
     python benchmarks/scaling.py [--part PART ...] [--seeds N] [--jobs N] [--seconds S] [--fresh] [--tune]
-                                 [--output FOLDER]
+                                 [--partial] [--output FOLDER]
 
 Parts: slice (for tests), suite, ramp, conditions, variants, days; with TRACES=DIR also recorded and unseen. Every run
 is kept in the cache folder under what it depends on, so that a benchmark that was stopped (or ran out of --seconds)
@@ -43,6 +43,7 @@ LABORATORY = 1
 # The same for the search for the optimum alone.
 SEARCH = 2
 OPTIMUM = "optimum"
+URGENT = ((OPTIMUM, "fleet"), ("static-tuned", "llm-d-slo-aware"))
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,29 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5, help="at most so many of every case")
     parser.add_argument("--fresh", action="store_true", help="take nothing from the cache")
     parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--partial", action="store_true", help="write the tables of what is done when the time is up")
     parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks")
     options = parser.parse_args()
     chosen = [case for case in cases() if (case.part in options.part if options.part else case.part != "slice")]
     chosen = [dataclasses.replace(case, seeds=case.seeds[: options.seeds + (case.part == "ramp")]) for case in chosen]
     if not chosen:
         parser.error("no such part, or it needs TRACES=DIR")
-    todo = list(_tuning(chosen) if options.tune else _jobs(chosen))
+    todo = list(_tuning(chosen) if options.tune else sorted(_jobs(chosen), key=_urgency))
     answers = _performed(todo, jobs=options.jobs, seconds=options.seconds, fresh=options.fresh)
-    if answers is None:
-        return 1
+    missing = len(todo) - len(answers)
+    if missing:
+        print(f"{len(answers)} of {len(todo)} done; run again to go on", file=sys.stderr)
+        if not options.partial or options.tune:
+            return 1
+        todo = [job for job in todo if job in answers]
     if options.tune:
         _write_tuned(chosen, todo, answers)
         return 0
-    documents = {part: _document(part, todo, answers) for part in dict.fromkeys(case.part for case in chosen)}
+    # What an optimum is missing for says nothing yet.
+    measured = {(job.case, job.seed) for job in todo if job.what == OPTIMUM}
+    unmeasured = {case.name for case in chosen if case.optimum}
+    todo = [job for job in todo if job.case not in unmeasured or (job.case, job.seed) in measured]
+    documents = {part: _document(part, todo, answers) for part in dict.fromkeys(job.part for job in todo)}
     results = options.output / "results" / "scaling.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     if options.part and results.exists():
@@ -87,6 +97,11 @@ def main() -> int:
     (options.output / "scaling.md").write_text(page(documents), encoding="utf-8")
     print(f"{results}\n{options.output / 'scaling.md'}")
     return 0
+
+
+def _urgency(job: Job) -> int:
+    """What a table needs first, for runs that are cut short: the optimum and our scaler, the best of the rest."""
+    return next((place for place, names in enumerate(URGENT) if job.what in names), len(URGENT))
 
 
 def _jobs(chosen: list[Case]) -> Iterator[Job]:
@@ -136,8 +151,8 @@ def _write_tuned(chosen: list[Case], todo: list[Job], answers: dict[Job, dict[st
     print(TUNED_FILE)
 
 
-def _performed(todo: list[Job], *, jobs: int, seconds: float, fresh: bool) -> dict[Job, dict[str, Any]] | None:
-    """All answers; None if the time was up before."""
+def _performed(todo: list[Job], *, jobs: int, seconds: float, fresh: bool) -> dict[Job, dict[str, Any]]:
+    """All answers; fewer if the time was up before."""
     answers: dict[Job, dict[str, Any]] = {}
     for job in todo:
         file = _file(job)
@@ -152,8 +167,7 @@ def _performed(todo: list[Job], *, jobs: int, seconds: float, fresh: bool) -> di
                 job = left.pop(0)
                 running[pool.submit(perform_job, job)] = job
             if not running:
-                print(f"{len(answers)} of {len(todo)} done; run again to go on", file=sys.stderr)
-                return None
+                break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 answers[job] = future.result()
