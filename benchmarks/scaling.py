@@ -89,6 +89,8 @@ def main() -> int:
     unmeasured = {case.name for case in chosen if case.optimum}
     todo = [job for job in todo if job.case not in unmeasured or (job.case, job.seed) in measured]
     documents = {part: _document(part, todo, answers) for part in dict.fromkeys(job.part for job in todo)}
+    took = {part: _core_minutes(part, todo, answers) for part in documents}
+    documents = {part: {**document, "coreMinutes": took[part]} for part, document in documents.items()}
     results = options.output / "results" / "scaling.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     if options.part and results.exists():
@@ -183,7 +185,13 @@ def _performed(todo: list[Job], *, jobs: int, seconds: float, fresh: bool) -> di
 
 
 def perform_job(job: Job) -> dict[str, Any]:
-    """In a process of the pool."""
+    """In a process of the pool. coreSeconds: what it took there, loading the traffic included."""
+    begun = time.process_time()
+    answer = _answer(job)
+    return {**answer, "coreSeconds": round(time.process_time() - begun, 1)}
+
+
+def _answer(job: Job) -> dict[str, Any]:
     scenario = _scenario(job.part, job.case, job.seed)
     if job.what == OPTIMUM:
         answer = perform(OptimumTask(scenario))
@@ -213,6 +221,11 @@ def _document(part: str, todo: list[Job], answers: dict[Job, dict[str, Any]]) ->
         for each in (answer["frontier"] for answer in own if "frontier" in answer)
     ]
     return compare_document([answer["run"] for answer in own if "run" in answer], frontiers)
+
+
+def _core_minutes(part: str, todo: list[Job], answers: dict[Job, dict[str, Any]]) -> float:
+    """Processor time of all runs of a part, when they were made."""
+    return round(sum(answers[job].get("coreSeconds", 0.0) for job in todo if job.part == part) / 60, 1)
 
 
 def _file(job: Job) -> Path:
