@@ -115,14 +115,15 @@ def estimated(
     # Twice in a row, since one tick's tokens are a noisy measure.
     before = reference.demand if memory.forecast.last_demand is None else memory.forecast.last_demand
     saturated = min(reference.demand, before)
-    forecast, overload, means = memory.forecast, memory.overload, memory.means
+    forecast, overload, rise = memory.forecast, memory.overload, memory.rise
     violations, budget = memory.curve, memory.budget
+    lead = math.ceil((cold_start + EXTRA_LEAD_SECONDS) / TICK_SECONDS) * TICK_SECONDS
+    if seen_rates is not None:
+        rise = rise.learned(reference.demand, arrivals=rates.arrivals, seconds=seconds)
     if learns:
-        lead = math.ceil((cold_start + EXTRA_LEAD_SECONDS) / TICK_SECONDS) * TICK_SECONDS
         forecast = forecast.learned(reference.demand, seconds=seconds, lead_seconds=lead, now=now)
         relative = max(reference.compute + reference.backlog, reference.space) / ready
         overload = overload.learned(relative, backlog=queue_seconds > BACKLOG_SHARE * promise.first_token_seconds)
-        means = means.learned(replicas=ready, arrivals=rates.arrivals, demand=reference.demand, seconds=seconds)
         # Curve and budget stay as they are while histograms are missing.
         if misses is not None:
             violations = violations.learned(
@@ -136,15 +137,18 @@ def estimated(
     elif seen_rates is not None:
         forecast = forecast.followed(reference.demand, seconds=seconds)
     # The very first sample has no rates yet: what runs and waits is acted on, and not learned from.
-    outlook = (forecast if forecast.ticks else forecast.followed(reference.demand, seconds=seconds)).outlook()
+    known_forecast = forecast if forecast.ticks else forecast.followed(reference.demand, seconds=seconds)
+    outlook = known_forecast.outlook(rise=rise.ahead(lead))
     spent = budget.spent(target=promise.target, age=now - started)
     curve = violations.curve()
-    price = price_in_replicas(pure_price(spent, target=promise.target), means, outlook)
+    price = price_in_replicas(pure_price(spent, target=promise.target), outlook)
     choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS)
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
         sustained = max(saturated, forecast.fastest)
-        extra = replicas_to_drain(reference.queue_seconds, price=price, cold_start=cold_start)
+        # The forecast may still lag behind what is there already; the price is that of the larger.
+        dear = price * max(1.0, sustained / outlook.demand)
+        extra = replicas_to_drain(reference.queue_seconds, price=dear, cold_start=cold_start)
         choice = replace(choice, replicas=max(choice.replicas, math.ceil(sustained + extra)))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, math.ceil(saturated)))
@@ -173,7 +177,7 @@ def estimated(
         forecast=forecast,
         curve=violations,
         overload=overload,
-        means=means,
+        rise=rise,
         budget=budget,
     )
 

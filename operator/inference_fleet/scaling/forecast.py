@@ -117,11 +117,14 @@ class Forecast:
             top=max(self.top * math.exp(-seconds / TOP_SECONDS), min(demand, self.last_demand or demand)),
         )
 
-    def outlook(self) -> Outlook:
-        """The forecast at the lead, and the distribution of its errors."""
+    def outlook(self, *, rise: float = 0.0) -> Outlook:
+        """The forecast at the lead, and the distribution of its errors. rise: the least that is expected."""
         centre, features = self._features()
         most = max(value / share for value, share in zip(self.averages, self.shares, strict=True))
-        log_demand = min(_dot(self.weights, features) + centre, math.log(MOST_GROWTH * most))
+        log_demand = _dot(self.weights, features) + centre
+        if rise > 0:
+            log_demand = max(log_demand, math.log(rise))
+        log_demand = min(log_demand, math.log(MOST_GROWTH * most))
         return Outlook(log_demand, self._below_top(log_demand, self._spread()))
 
     @property

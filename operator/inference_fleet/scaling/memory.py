@@ -13,7 +13,8 @@ from inference_fleet.scaling.hold import MAXIMUM_NEEDS
 from inference_fleet.scaling.misses import HistogramTotals
 from inference_fleet.scaling.overload import Overload
 from inference_fleet.scaling.pod_counters import PodCounters
-from inference_fleet.scaling.price import Budget, Means
+from inference_fleet.scaling.price import Budget
+from inference_fleet.scaling.rise import Rise
 from inference_fleet.scaling.step_time_fit import StepTimeFit
 from inference_fleet.scaling.violation_curve import BINS, ViolationCurve
 
@@ -59,7 +60,7 @@ class ScalerMemory:
     forecast: Forecast = field(default_factory=Forecast)
     curve: ViolationCurve = field(default_factory=ViolationCurve)
     overload: Overload = field(default_factory=Overload)
-    means: Means = field(default_factory=Means)
+    rise: Rise = field(default_factory=Rise)
     budget: Budget = field(default_factory=Budget)
 
     @classmethod

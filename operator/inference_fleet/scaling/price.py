@@ -25,40 +25,15 @@ USUAL_SPENT: Final = 0.95
 STEEPNESS: Final = 8.0
 MOST_SPENT: Final = 2.0
 # Of the budget, kept back for what the window cannot see.
-USED_BUDGET: Final = 0.65
+USED_BUDGET: Final = 0.55
 BUDGET_SECONDS: Final = 24 * 3600.0
 IGNORED_SECONDS: Final = 300.0
-MEAN_SECONDS: Final = 6 * 3600.0
-LEAST_MEAN_SECONDS: Final = 300.0
-SHORT_SECONDS: Final = 600.0
+# Replicas that serve one replica's demand where the promise is kept: what recorded days came to.
+USUAL_REPLICAS_PER_DEMAND: Final = 1.8
 # No more than this share may be expected to miss beyond those that nothing can save, whatever it costs.
 MOST_MISSES: Final = 0.15
 EXACT_UP_TO: Final = 64
 NEAR: Final = 4
-
-
-@dataclass(frozen=True)
-class Means:
-    """Decayed sums and their weights: replicas and arrivals over hours, arrivals and demand over ten minutes."""
-
-    replicas: float = 0.0
-    arrivals: float = 0.0
-    weight: float = 0.0
-    short_arrivals: float = 0.0
-    short_demand: float = 0.0
-    short_weight: float = 0.0
-
-    def learned(self, *, replicas: float, arrivals: float, demand: float, seconds: float) -> Means:
-        """With one tick."""
-        long, short = math.exp(-seconds / MEAN_SECONDS), math.exp(-seconds / SHORT_SECONDS)
-        return Means(
-            replicas=self.replicas * long + replicas * (1 - long),
-            arrivals=self.arrivals * long + arrivals * (1 - long),
-            weight=self.weight * long + (1 - long),
-            short_arrivals=self.short_arrivals * short + arrivals * (1 - short),
-            short_demand=self.short_demand * short + demand * (1 - short),
-            short_weight=self.short_weight * short + (1 - short),
-        )
 
 
 @dataclass(frozen=True)
@@ -88,15 +63,13 @@ def pure_price(spent: float, *, target: float) -> float:
     return scale * min(max(price, LEAST_PRICE), MOST_PRICE)
 
 
-def price_in_replicas(pure: float, means: Means, outlook: Outlook) -> float:
-    """The price of all requests of the forecast moment missing, in replicas.
+def price_in_replicas(pure: float, outlook: Outlook) -> float:
+    """The price of all requests of the forecast moment missing, in replicas: pure x the fleet that is usual for them.
 
-    pure x (mean replicas / mean arrivals) x forecast arrivals. Example: 22 x (5 replicas / 10 per second) x 10 = 110.
+    The design takes the mean fleet and the mean arrivals for it; but an overload that fills the fleet would raise the
+    mean, and with it the price, and the fleet again. Example: 22, 4 replicas of demand -> 22 x 1.8 x 4 = 158.
     """
-    if means.arrivals <= 0 or means.short_demand <= 0:
-        return pure * outlook.demand
-    arriving = outlook.demand * means.short_arrivals / means.short_demand
-    return pure * (means.replicas / means.arrivals) * arriving
+    return pure * USUAL_REPLICAS_PER_DEMAND * outlook.demand
 
 
 def replicas_to_drain(queue_seconds: float, *, price: float, cold_start: float) -> float:

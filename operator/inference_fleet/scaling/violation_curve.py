@@ -26,6 +26,9 @@ PRIOR_WIDTH: Final = 0.085
 UNIT_TOLERANCE: Final = 0.15
 KEPT_ON_NEW_UNIT: Final = 0.1
 
+# Bins of loads at which a replica is half idle.
+CALM_BINS: Final = 11
+
 _PRIOR: Final = tuple(
     max(PRIOR_FLOOR, 1 / (1 + math.exp(-(LOG_FIRST + k * LOG_RATIO - math.log(PRIOR_KNEE)) / PRIOR_WIDTH)))
     for k in range(BINS)
@@ -83,9 +86,14 @@ class ViolationCurve:
     def curve(self) -> Curve:
         """The isotonic curve of what was seen on the prior."""
         weights = [value + PRIOR_REQUESTS for value in self.requests]
+        # What was seen at low loads is what is expected of the low loads that were not seen: else more replicas would
+        # look worth it where nothing can be saved.
+        calm = (sum(self.misses[:CALM_BINS]) + PRIOR_REQUESTS * PRIOR_FLOOR) / (
+            sum(self.requests[:CALM_BINS]) + PRIOR_REQUESTS
+        )
         shares = [
-            (missed + PRIOR_REQUESTS * prior) / weight
-            for missed, prior, weight in zip(self.misses, _PRIOR, weights, strict=True)
+            (missed + PRIOR_REQUESTS * (max(prior, calm) if place < CALM_BINS else prior)) / weight
+            for place, (missed, prior, weight) in enumerate(zip(self.misses, _PRIOR, weights, strict=True))
         ]
         return Curve(isotonic(shares, weights))
 

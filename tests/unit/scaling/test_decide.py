@@ -34,7 +34,7 @@ def test_a_queue_longer_than_the_batch_is_a_backlog() -> None:
     scaler = Scaler(limits())
     decision = scaler.tick(variant(at=scaler.now, ready=1, running=16, waiting=20))
     # 1.1 replicas for what runs, and what works six replica-seconds of queue off at the least cost.
-    assert (decision.total, decision.rule) == (3, Rule.BACKLOG)
+    assert (decision.total, decision.rule) == (4, Rule.BACKLOG)
 
 
 def test_rejected_requests_are_demand() -> None:

@@ -1,0 +1,104 @@
+"""What a miss costs, and the replicas that follow."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference_fleet.scaling.forecast import Outlook
+from inference_fleet.scaling.price import (
+    LEAST_PRICE,
+    MOST_PRICE,
+    START_PRICE,
+    Budget,
+    cheapest,
+    price_in_replicas,
+    pure_price,
+    replicas_to_drain,
+)
+from inference_fleet.scaling.violation_curve import Curve, ViolationCurve
+
+DAY = 24 * 3600.0
+SURE = ((0.0, 1.0),)
+CURVE = ViolationCurve().curve()
+
+
+def outlook(demand: float, *errors: float) -> Outlook:
+    return Outlook(math.log(demand), tuple((error, 1 / len(errors)) for error in errors) if errors else SURE)
+
+
+def test_a_young_scaler_begins_at_the_usual_price_whatever_happens_first() -> None:
+    unlucky = Budget().learned(misses=50, requests=100, seconds=15.0)
+    assert pure_price(unlucky.spent(target=0.99, age=60.0), target=0.99) == pytest.approx(START_PRICE)
+
+
+def test_a_day_that_keeps_the_promise_is_cheaper_than_one_that_does_not() -> None:
+    def price_after_a_day(share: float) -> float:
+        budget = Budget()
+        for _ in range(96):
+            budget = budget.learned(misses=1e4 * share, requests=1e4, seconds=900.0)
+        return pure_price(budget.spent(target=0.99, age=DAY), target=0.99)
+
+    assert price_after_a_day(0.0) == LEAST_PRICE
+    assert price_after_a_day(0.02) == MOST_PRICE
+    assert LEAST_PRICE < price_after_a_day(0.005) < price_after_a_day(0.0055) < MOST_PRICE
+
+
+def test_a_stricter_promise_pays_as_many_times_more() -> None:
+    assert pure_price(0.95, target=0.999) == pytest.approx(10 * pure_price(0.95, target=0.99))
+
+
+def test_more_is_bought_for_a_higher_price_and_for_less_certainty() -> None:
+    sure = cheapest(outlook(4.0), CURVE, price=100.0, most=100).replicas
+    dear = cheapest(outlook(4.0), CURVE, price=1000.0, most=100).replicas
+    unsure = cheapest(outlook(4.0, -0.5, 0.0, 0.5), CURVE, price=100.0, most=100).replicas
+    assert 4 <= sure < dear
+    assert sure < unsure
+
+
+def test_misses_that_no_replica_saves_are_not_paid_for() -> None:
+    floored = Curve(tuple(0.03 + 0.97 * share for share in CURVE.shares))
+    plain = cheapest(outlook(4.0), CURVE, price=100.0, most=100).replicas
+    assert abs(cheapest(outlook(4.0), floored, price=100.0, most=100).replicas - plain) <= 1
+
+
+def test_nothing_can_be_bought_where_all_are_late_at_any_load() -> None:
+    assert cheapest(outlook(4.0), Curve((1.0,) * 28), price=1e4, most=100).replicas == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    demand=st.floats(0.02, 100.0),
+    price=st.floats(0.1, 5e3),
+    errors=st.lists(st.floats(-2, 2), min_size=1, max_size=8),
+)
+def test_no_other_tolerable_number_costs_less(demand: float, price: float, errors: list[float]) -> None:
+    """Against every N up to 1,500, tolerance of the search for large fleets apart."""
+    seen = outlook(demand, *sorted(errors))
+
+    def expected(replicas: int) -> float:
+        return sum(w * CURVE.at(seen.log_demand + e - math.log(replicas)) for e, w in seen.spread)
+
+    choice = cheapest(seen, CURVE, price=price, most=1500)
+    tolerable = [n for n in range(1, 1501) if expected(n) <= CURVE.floor + 0.15] or [1500]
+    best = min(n + price * expected(n) for n in tolerable)
+    assert choice.misses == pytest.approx(expected(choice.replicas), abs=1e-9)
+    assert choice.replicas + price * choice.misses <= best * 1.02 + 1e-6
+
+
+@given(demand=st.floats(0.1, 50.0), factor=st.floats(1.0, 20.0), price=st.floats(1.0, 1e3))
+def test_more_demand_never_asks_for_fewer(demand: float, factor: float, price: float) -> None:
+    def wanted(load: float) -> int:
+        seen = outlook(load, -0.2, 0.0, 0.3)
+        return cheapest(seen, CURVE, price=price_in_replicas(price, seen), most=4096).replicas
+
+    assert wanted(demand * factor) >= wanted(demand)
+
+
+def test_a_queue_ten_times_as_long_is_drained_by_three_times_the_replicas() -> None:
+    short = replicas_to_drain(30.0, price=200.0, cold_start=120.0)
+    assert short == pytest.approx(4.08, abs=0.01)
+    assert replicas_to_drain(300.0, price=200.0, cold_start=120.0) == pytest.approx(short * math.sqrt(10))
