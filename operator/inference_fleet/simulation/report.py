@@ -184,8 +184,7 @@ def _over_time(runs: Sequence[Finished], colours: Mapping[str, tuple[str, str]])
     picked = moments[::step]
     hours = [moment.time / 3600 for moment in picked[1:]]
     rates = [
-        (after.arrived - before.arrived) / (after.time - before.time)
-        for before, after in itertools.pairwise(picked)
+        (after.arrived - before.arrived) / (after.time - before.time) for before, after in itertools.pairwise(picked)
     ]
     above.fill_between(hours, rates, color="#c9d3dd", linewidth=0)
     above.set_ylabel("requests/s")
