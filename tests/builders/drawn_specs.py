@@ -86,6 +86,7 @@ def _ranges(*rows: tuple[int, int, int]) -> dict[str, Any]:
 
 # The weights fit, the cache of one such sequence does not.
 TOO_LONG: Mapping[str, Any] = {"maxModelLen": 131072, "quantization": {"method": "fp8_per_tensor"}}
+NOT_LATENT: Mapping[str, Any] = {"kvCache": {"kvCacheDtype": "nvfp4"}}
 # What chance alone seldom puts together; each lies over a drawn spec, so that the rest differs every time.
 MISTAKES: Sequence[Mapping[str, Any]] = (
     {"batching": {"maxNumActiveSeqs": 5000}},
@@ -93,7 +94,7 @@ MISTAKES: Sequence[Mapping[str, Any]] = (
     {"maxModelLen": 2048, "batching": {"longPrefillTokenThreshold": 2049}},
     {"batching": {"schedulingPolicy": "lottery"}},
     {"kvCache": {"kvCacheDtype": "fp4"}},
-    {"kvCache": {"kvCacheDtype": "nvfp4"}},
+    NOT_LATENT,
     {"kvCache": {"kvCacheDtype": "bfloat16"}, "dtype": "float16"},
     {"dtype": "int4"},
     {"dtype": "float32", "quantization": {"method": "mxfp8"}},
@@ -151,6 +152,8 @@ def drawn_spec(seed: int, *, version: str) -> DrawnSpec:
         vllm = overlay(vllm, mistake)
         if mistake is TOO_LONG:
             repository, accelerator = "org/large", "h100"
+        if mistake is NOT_LATENT:
+            repository = "org/latent"
     allowed = [flag for flag in release.flags.values() if flag.mark == "allowed"]
     if seed < len(allowed):
         repository, accelerator = "org/mixture", "h100"

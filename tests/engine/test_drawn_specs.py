@@ -1,11 +1,12 @@
 """Specs drawn from the schema: what the operator accepts vLLM accepts; what it refuses vLLM refuses, or it says why.
 
 For the release that has a build for processor cores, and a quarter as many for the newest one, whose Python runs over
-that build's compiled parts. SAMPLE says how many are drawn (`make bench-engine`: 20,000).
+that build's compiled parts. SAMPLE says how many are drawn (`make bench-engine`: 20,000), DRAWN_REPORT where to count them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
@@ -34,6 +35,7 @@ from inference_fleet.sandbox.tools.cache import cache_folder
 
 SAMPLE = int(os.environ.get("SAMPLE") or 2000)
 NEWEST_SAMPLE = SAMPLE // 4
+REPORT = os.environ.get("DRAWN_REPORT", "")
 LEAST_REFUSED = 500
 LEAST_HITS = 3
 whole_sample = pytest.mark.skipif(SAMPLE < 2000, reason="a smaller sample does not meet everything")
@@ -97,14 +99,38 @@ def asked(engine: RealEngine, *, version: str, folder: Path, sample: int, **envi
             verdict = judged(drawn)
             answer = validator.configure(in_folder(verdict.arguments, folder))
             found.append(Case(seed, drawn, verdict, answer))
+    if REPORT:
+        report(found, version=version)
     return found
+
+
+def report(cases: list[Case], *, version: str) -> None:
+    """Adds how the verdicts went for a release to the file that DRAWN_REPORT names."""
+    path = Path(REPORT)
+    accepted = [case for case in cases if case.judged.accepted]
+    of_this_machine = [case for case in accepted if case.error and excused(case)]
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows[version] = {
+        "specs": len(cases),
+        "acceptedByBoth": sum(case.error is None for case in accepted),
+        "acceptedButForThisMachine": len(of_this_machine),
+        "acceptedByTheOperatorAlone": sum(case.error is not None for case in accepted) - len(of_this_machine),
+        "refusedByBoth": sum(case.error is not None for case in cases if not case.judged.accepted),
+        "refusedByTheOperatorAloneWithAReason": sum(case.error is None for case in cases if not case.judged.accepted),
+    }
+    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def excused(case: Case) -> bool:
+    """Whether vLLM refuses it for want of something that this machine has not."""
+    return case.error is not None and any(re.search(known, case.error) for known in OF_THIS_MACHINE)
 
 
 def test_what_the_operator_accepts_vllm_accepts(cases: list[Case]) -> None:
     wrong = {
         case.seed: (case.drawn, case.error)
         for case in cases
-        if case.judged.accepted and case.error and not any(re.search(known, case.error) for known in OF_THIS_MACHINE)
+        if case.judged.accepted and case.error and not excused(case)
     }
 
     assert wrong == {}
@@ -149,8 +175,7 @@ def test_every_allowed_flag_was_accepted_by_both(cases: list[Case]) -> None:
     said = {
         names[word.partition("=")[0]].flag
         for case in cases
-        if case.judged.accepted
-        and (case.error is None or any(re.search(known, case.error) for known in OF_THIS_MACHINE))
+        if case.judged.accepted and (case.error is None or excused(case))
         for word in case.drawn.vllm.get("extraArgs", ())
         if word.partition("=")[0] in names
     }

@@ -24,6 +24,8 @@ class ApiModel(BaseModel):
         frozen=True,
         extra="ignore",
         use_enum_values=False,
+        # Most programs read one kind of object: what it does not use is not built.
+        defer_build=True,
     )
 
     # What fields of one object may not contradict; in the schema and on reading.

@@ -55,7 +55,9 @@ def command(file: str, accelerators: str | None, output: Literal["yaml", "json"]
     if output == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}, indent=2))
     elif objects:
-        click.echo(yaml.safe_dump_all(objects, sort_keys=False, width=120), nl=False)
+        # libyaml's where the build has it: it writes the same ten times as fast.
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        click.echo(yaml.dump_all(objects, Dumper=dumper, sort_keys=False, width=120), nl=False)
     return EXIT_REFUSED if refused else EXIT_OK
 
 
