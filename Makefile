@@ -124,9 +124,9 @@ package-chart: setup-python setup-helm ## the chart as an archive (dist/inferenc
 
 .PHONY: bench-engine
 bench-engine: setup-engine ## 20,000 drawn specs against real vLLM, cold render, checks a second, shares of flags (benchmarks/results/engine.json)
-	@rm -f .drawn.json
-	@SAMPLE=$(or $(SAMPLE),20000) DRAWN_REPORT=.drawn.json $(PYTEST) --timeout=7200 tests/engine/test_drawn_specs.py
-	@$(BIN)/python benchmarks/engine.py --drawn .drawn.json && rm -f .drawn.json
+	@rm -f $(CACHE)/drawn.json
+	@SAMPLE=$(or $(SAMPLE),20000) DRAWN_REPORT=$(CACHE)/drawn.json $(PYTEST) --timeout=7200 tests/engine/test_drawn_specs.py
+	@$(BIN)/python benchmarks/engine.py --drawn $(CACHE)/drawn.json && rm -f $(CACHE)/drawn.json
 
 # --- not built yet ----------------------------------------------------------------------------------------------
 NOT_YET := faults faults-cluster rollback-cluster mutants

@@ -1,7 +1,8 @@
 """Specs drawn from the schema: what the operator accepts vLLM accepts; what it refuses vLLM refuses, or it says why.
 
 For the release that has a build for processor cores, and a quarter as many for the newest one, whose Python runs over
-that build's compiled parts. SAMPLE says how many are drawn (`make bench-engine`: 20,000), DRAWN_REPORT where to count them.
+that build's compiled parts. SAMPLE says how many are drawn (`make bench-engine`: 20,000), DRAWN_REPORT where to write
+what came of it.
 """
 
 from __future__ import annotations
