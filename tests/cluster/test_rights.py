@@ -1,0 +1,123 @@
+"""After all that the operator did in this folder: it was refused nothing, and has no right that it never used."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox
+from inference_fleet.controller.permissions import PERMISSIONS, Permission, permissions
+from inference_fleet.sandbox.tools import silent, tool_path
+
+NAME = "rights"
+SLOW_START = [{"name": "INFERENCE_FLEET_EMULATOR_COLD_START_SECONDS", "value": "60"}]
+CLIENTS = {"networkPolicy": {"clients": [{"podSelector": {"matchLabels": {"app": "gateway"}}}]}}
+_LOST_ANSWER = "after a create whose answer was lost: held by the fault tests"
+# What this folder does not provoke, with the reason.
+NOT_PROVOKED = {
+    ("inferencefleet.io", "inferencedeployments/finalizers", "update"): "asked by an admission: no request of its own",
+    ("apps", "replicasets", "delete"): "takes three revisions that have served: held by the fault tests",
+    ("apps", "controllerrevisions", "delete"): "takes eleven accepted specs: held by the fault tests",
+    ("apps", "replicasets", "get"): _LOST_ANSWER,
+    ("apps", "controllerrevisions", "get"): _LOST_ANSWER,
+    ("", "services", "get"): _LOST_ANSWER,
+    ("", "serviceaccounts", "get"): _LOST_ANSWER,
+    ("policy", "poddisruptionbudgets", "get"): _LOST_ANSWER,
+    ("networking.k8s.io", "networkpolicies", "get"): _LOST_ANSWER,
+    ("", "configmaps", "get"): _LOST_ANSWER,
+}
+
+
+@pytest.fixture(scope="module")
+def calls(operator_world: OperatorSandbox) -> Iterator[list[dict[str, Any]]]:
+    """What the operator has asked the API server for since the sandbox is up, the rarer calls included."""
+    _do_what_is_rare(operator_world)
+    yield [entry for entry in operator_world.audit() if entry["user"]["username"] == OPERATOR_ACCOUNT]
+    operator_world.remove(NAME)
+
+
+def _do_what_is_rare(world: OperatorSandbox) -> None:
+    manual: dict[str, Any] = {
+        "scaling": {"mode": "Manual"},
+        "drain": {"timeoutSeconds": 90},
+        "pod": {"env": SLOW_START},
+    }
+    world.deploy(NAME, **manual, replicas=2, routing=CLIENTS)
+    # Its first pods never become ready, and go soon when they are not wanted any more.
+    selector = ("-l", f"inferencefleet.io/deployment={NAME}")
+    world.wait(NAME, ".status.replicas", "2")
+    world.kubectl("wait", "pod", *selector, "--for=condition=Initialized", "--timeout=60s")
+    world.kubectl("scale", "infd", NAME, "--replicas=0")
+    world.kubectl("wait", "--for=delete", "pod", *selector, "--timeout=180s")
+    # Children that somebody has edited are put right.
+    for child in (f"serviceaccount/{NAME}-engine", f"poddisruptionbudget/{NAME}", f"networkpolicy/{NAME}"):
+        world.kubectl("label", child, "app.kubernetes.io/managed-by=hand", "--overwrite")
+        world.kubectl(
+            "wait", child, "--for=jsonpath={.metadata.labels.app\\.kubernetes\\.io/managed-by}=inference-fleet"
+        )
+    world.deploy(NAME, **manual, replicas=0, routing={"service": {"port": 8001}})
+    world.kubectl("wait", f"service/{NAME}", "--for=jsonpath={.spec.ports[0].port}=8001", "--timeout=30s")
+    world.kubectl("wait", "--for=delete", f"networkpolicy/{NAME}", "--timeout=30s")
+
+
+def test_the_operator_was_never_refused_anything(calls: list[dict[str, Any]]) -> None:
+    refused = [
+        (entry["verb"], entry["requestURI"])
+        for entry in calls
+        if entry["responseStatus"].get("code") == 403 and not _is_farewell(entry)
+    ]
+    assert refused == []
+    assert len(calls) > 100
+
+
+def test_every_right_is_used_and_every_used_right_is_in_the_table(
+    calls: list[dict[str, Any]], request: pytest.FixtureRequest
+) -> None:
+    used = set()
+    for entry in calls:
+        reference = entry.get("objectRef")
+        if reference and entry["responseStatus"].get("code", 0) < 400:
+            path = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))
+            used.add((reference.get("apiGroup", ""), path, entry["verb"]))
+    # One of the releases worked in a list of namespaces.
+    assert used - _granted(*PERMISSIONS) == set(), "what is not in the table came from a role that everybody has"
+    if "test_releases.py" not in {item.path.name for item in request.session.items}:
+        pytest.skip("the releases were not tested: not every right was needed")
+    always = (*permissions("cluster"), *permissions("own namespace"))
+    assert _granted(*always) - used - NOT_PROVOKED.keys() == set(), "a right that was never used"
+
+
+def _is_farewell(entry: dict[str, Any]) -> bool:
+    """An operator whose release is being removed, its rights first, still tries to write down what it has learned."""
+    reference = entry.get("objectRef") or {}
+    return reference.get("resource") in ("configmaps", "leases") and entry["verb"] in ("patch", "create", "update")
+
+
+def _granted(*table: Permission) -> set[tuple[str, str, str]]:
+    return {(each.resource.group, each.path, verb) for each in table for verb in each.verbs}
+
+
+def test_whoever_may_view_may_read_deployments_and_nobody_may_write_them_unasked(
+    operator_world: OperatorSandbox,
+) -> None:
+    def may(verb: str, user: str) -> bool:
+        words = ("auth", "can-i", verb, "inferencedeployments.inferencefleet.io", "-n", "default", f"--as={user}")
+        # kubectl's exit status is the answer, too.
+        kubectl = tool_path("kubectl", progress=silent)
+        command = (str(kubectl), f"--kubeconfig={operator_world.sandbox.kubeconfig}", *words)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout.strip() in ("yes", "no"), done.stderr
+        return done.stdout.strip() == "yes"
+
+    for user, role in (("reader", "view"), ("editor", "edit"), ("owner", "admin")):
+        binding = ("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}", "-n", "default")
+        operator_world.kubectl(*binding)
+    try:
+        assert [may("list", user) for user in ("reader", "editor", "owner", "stranger")] == [True, True, True, False]
+        assert [may("create", user) for user in ("reader", "editor", "owner")] == [False, False, False]
+    finally:
+        for user in ("reader", "editor", "owner"):
+            operator_world.kubectl("delete", "rolebinding", user, "-n", "default")
