@@ -159,7 +159,14 @@ class Tick:
 
 def _news(decision: Decision) -> tuple[object, ...]:
     """What is told when it changes; terms and words go along."""
-    return (decision.replicas, decision.recommended, decision.rule, decision.limited_by, decision.signals)
+    return (
+        decision.replicas,
+        decision.recommended,
+        decision.rule,
+        decision.limited_by,
+        decision.signals,
+        bool(decision.unreachable),
+    )
 
 
 def _scales(snapshot: Snapshot) -> bool:

@@ -74,6 +74,9 @@ def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Con
     ):
         reason = Reason.MAXIMUM if facts.decision.rule is Rule.MAXIMUM else Reason.SCHEDULE
         found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", reason, facts.decision.message))
+    elif facts.decision is not None and facts.decision.unreachable:
+        words = f"{facts.decision.unreachable}; more replicas do not help"
+        found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", Reason.OBJECTIVE_UNREACHABLE, words))
     if facts.suspended:
         words = "spec.suspend is true: nothing of this object is written"
         found.append(_condition(facts, ConditionType.SUSPENDED, "True", Reason.SUSPENDED, words))

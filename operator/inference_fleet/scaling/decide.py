@@ -69,6 +69,7 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     total = sum(current.values())
     kept, needs = current, memory.needs
     terms: tuple[Term, ...] = ()
+    unreachable = "" if estimate is None else estimate.unreachable
     if estimate is None:
         carriers = _carriers(observation, limits, worth=(1.0,) * len(limits.variants))
         # unknown: hold. 5 ready, Prometheus gone -> 5; read as zero it would be the minimum.
@@ -99,7 +100,7 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         decision = _automatic(wish, bounded, carriers, kept=kept, load=load, terms=terms, now=now)
     else:
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
-    return decision, replace(
+    return replace(decision, unreachable=unreachable), replace(
         learned,
         needs=needs,
         idle_since=idle_since,

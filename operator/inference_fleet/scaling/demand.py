@@ -24,8 +24,6 @@ USABLE_SHARE: Final = 0.92
 BACKLOG_SECONDS: Final = 30.0
 # Less demand than this makes no difference to the replicas; it keeps logarithms finite.
 LEAST_DEMAND: Final = 0.02
-# Pace of a deployment that promises none: saturation is then all that counts.
-DEFAULT_PACE_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)

@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
-from inference_fleet.scaling.demand import DEFAULT_PACE_SECONDS, LEAST_DEMAND, Need, Rates, need_of, rates_of
+from inference_fleet.scaling.demand import LEAST_DEMAND, Need, Rates, need_of, rates_of
 from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, Outlook
 from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, VariantMemory
-from inference_fleet.scaling.misses import FIRST_TOKEN, PACE, read_misses
+from inference_fleet.scaling.misses import read_misses
 from inference_fleet.scaling.overload import BACKLOG_SHARE
 from inference_fleet.scaling.pod_counters import PodChange
 from inference_fleet.scaling.price import (
-    USUAL_TARGET,
     Choice,
     cheapest,
     price_in_replicas,
     pure_price,
     replicas_to_drain,
 )
+from inference_fleet.scaling.promise import Promise, promise_of, unavoidable_share
 from inference_fleet.scaling.signals import FleetLoad
 from inference_fleet.scaling.step_time_fit import FEWEST_STEPS, FEWEST_TOKENS, StepSample
-from inference_fleet.scaling.types import Limits, ObjectiveLimit, Observation, SignalState
+from inference_fleet.scaling.types import Limits, Observation, SignalState
+from inference_fleet.scaling.violation_curve import ViolationCurve
 
-# First tokens of a deployment that promises none.
-DEFAULT_FIRST_TOKEN_SECONDS: Final = 2.5
 # A pause of the signals counts as no more than this in the averages: what was known before it stays known.
 LONGEST_TICK_SECONDS: Final = 60.0
 # The worth of a variant follows its need over this time.
@@ -36,19 +36,10 @@ MOST_REPLICAS: Final = 4096
 
 
 @dataclass(frozen=True)
-class Promise:
-    """The objectives as the scaler uses them, in seconds and as a share of 1; defaults where nothing is promised."""
-
-    first_token_seconds: float
-    pace_seconds: float
-    target: float
-
-
-@dataclass(frozen=True)
 class Estimate:
     """demand, backlog: replicas of the first variant now. choice: what is cheapest. worth: per variant, in such
     replicas. price: replicas for all of the moment's requests. spent: share of the error budget. floor: share of
-    requests that no number of replicas saves.
+    requests that no number of replicas saves. unreachable: words on promises that no number of replicas can keep.
     """
 
     demand: float
@@ -61,19 +52,7 @@ class Estimate:
     price: float
     spent: float
     floor: float
-
-
-def promise_of(objectives: Sequence[ObjectiveLimit]) -> Promise:
-    """The tightest threshold per metric and the strictest target."""
-
-    def tightest(metric: str, default: float) -> float:
-        return min((o.threshold_seconds for o in objectives if o.metric == metric), default=default)
-
-    return Promise(
-        first_token_seconds=tightest(FIRST_TOKEN, DEFAULT_FIRST_TOKEN_SECONDS),
-        pace_seconds=tightest(PACE, DEFAULT_PACE_SECONDS),
-        target=max((o.target for o in objectives), default=USUAL_TARGET),
-    )
+    unreachable: str
 
 
 def estimated(
@@ -87,16 +66,16 @@ def estimated(
     variants = _with_starts(memory, observation)
     if load.state is SignalState.UNKNOWN or not limits.variants:
         return None, replace(memory, started=started, variants=variants)
-    promise = promise_of(limits.objectives)
-    misses, totals = read_misses(memory.histograms, observation, limits.objectives, rejected=load.rejected)
     # Learning stops for a tick with a silent pod, and waits for samples that are newer than the last.
     learns = load.answered >= load.ready and bool(load.changes)
     seconds = TICK_SECONDS if memory.learned_at is None else min(now - memory.learned_at, LONGEST_TICK_SECONDS)
     traffic = memory.traffic.learned(load)
     if learns:
-        variants = _with_fits(variants, load, promise, now=now, age=now - started)
+        variants = _with_fits(variants, load, now=now, age=now - started)
     known = dict(variants)
     steps = [known.get(v.name, NOTHING_LEARNED).fit.model(v.step_time) for v in limits.variants]
+    promise = promise_of(limits.objectives, _fastest(known, limits), mean_prompt=traffic.mean_prompt)
+    misses, totals = read_misses(memory.histograms, observation, promise.objectives, rejected=load.rejected)
     # Without a newer sample the rates are still those of the last tick.
     seen_rates = rates_of(load, traffic) or memory.rates
     rates = seen_rates or Rates(0.0, 0.0, 0.0)
@@ -133,7 +112,10 @@ def estimated(
                 seconds=seconds,
                 unit=reference.unit,
             )
-            budget = budget.learned(misses=misses.misses, requests=misses.requests, seconds=seconds)
+            # Where quiet loads alone break the target the budget is of the misses beyond them.
+            unavoidable = unavoidable_share(violations, target=promise.target) * misses.requests
+            late = max(0.0, misses.misses - unavoidable)
+            budget = budget.learned(misses=late, requests=misses.requests, seconds=seconds)
     elif seen_rates is not None:
         forecast = forecast.followed(reference.demand, seconds=seconds)
     # The very first sample has no rates yet: what runs and waits is acted on, and not learned from.
@@ -163,6 +145,7 @@ def estimated(
         price=price,
         spent=spent,
         floor=curve.floor,
+        unreachable=_unreachable(promise, violations),
     )
     return estimate, replace(
         memory,
@@ -179,6 +162,25 @@ def estimated(
         overload=overload,
         rise=rise,
         budget=budget,
+    )
+
+
+def _unreachable(promise: Promise, curve: ViolationCurve) -> str:
+    if promise.unreachable:
+        return promise.unreachable
+    share = unavoidable_share(curve, target=promise.target)
+    if share == 0:
+        return ""
+    return f"{100 * share:.1g} % of the requests miss on half-idle replicas, {100 * (1 - promise.target):.2g} % may"
+
+
+def _fastest(known: Mapping[str, VariantMemory], limits: Limits) -> StepTimeModel | None:
+    """Learned step time of the variant with the shortest empty step; None while none is learned."""
+    fits = [(known[v.name].fit, v.step_time) for v in limits.variants if v.name in known]
+    return min(
+        (fit.model(prior) for fit, prior in fits if fit.known),
+        key=lambda step: step.base_seconds,
+        default=None,
     )
 
 
@@ -204,13 +206,13 @@ def _cold_start(known: Mapping[str, VariantMemory], limits: Limits) -> float:
     )
 
 
-def _with_fits(variants: _Variants, load: FleetLoad, promise: Promise, *, now: float, age: float) -> _Variants:
+def _with_fits(variants: _Variants, load: FleetLoad, *, now: float, age: float) -> _Variants:
     if not any(learned.fit.due(now=now, age=age) for _, learned in variants):
         return variants
     found = []
     for name, learned in variants:
         samples = [s for change in load.changes if change.variant == name for s in _step_samples(change)]
-        fit = learned.fit.learned(samples, pace_seconds=promise.pace_seconds, now=now)
+        fit = learned.fit.learned(samples, now=now)
         found.append((name, replace(learned, fit=fit) if fit is not learned.fit else learned))
     return tuple(found)
 

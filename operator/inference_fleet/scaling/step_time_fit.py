@@ -21,8 +21,10 @@ KEPT_PER_FIT: Final = 0.9995
 # The prior weighs as much as this error of a step, per coefficient.
 PRIOR_ERROR_SECONDS: Final = 0.01
 SMALLEST_SECONDS: Final = (1e-4, 1e-7, 1e-7)
-# Steps slower than this many objectives are those of an engine that swaps or hangs.
-SLOWEST_IN_OBJECTIVES: Final = 4.0
+# Slower steps are those of an engine that swaps or hangs.
+SLOWEST_SECONDS: Final = 2.0
+# Full observations before the fit is taken for knowledge.
+KNOWN_OBSERVATIONS: Final = 5.0
 # Every tick in the first ten minutes, then about once a minute.
 YOUNG_SECONDS: Final = 600.0
 OLD_INTERVAL_SECONDS: Final = 55.0
@@ -46,13 +48,13 @@ class StepTimeFit:
     r: tuple[float, float, float] = (0.0,) * 3
     fitted_at: float | None = None
 
-    def learned(self, samples: Sequence[StepSample], *, pace_seconds: float, now: float) -> StepTimeFit:
+    def learned(self, samples: Sequence[StepSample], *, now: float) -> StepTimeFit:
         """With the samples of one tick."""
         a00, a01, a02, a11, a12, a22 = self.a
         r0, r1, r2 = self.r
         count = 0
         for sample in samples:
-            if sample.seconds > SLOWEST_IN_OBJECTIVES * pace_seconds:
+            if sample.seconds > SLOWEST_SECONDS:
                 continue
             weight = min(1.0, sample.steps / FULL_STEPS)
             prefill, sequences, seconds = sample.prefill_tokens, sample.sequences, sample.seconds
@@ -74,6 +76,11 @@ class StepTimeFit:
             r=(r0 * kept, r1 * kept, r2 * kept),
             fitted_at=now,
         )
+
+    @property
+    def known(self) -> bool:
+        """Whether enough was seen to say what an engine cannot do."""
+        return self.a[0] >= KNOWN_OBSERVATIONS
 
     def due(self, *, now: float, age: float) -> bool:
         """Whether samples of this tick are to be learned from. age: seconds since the scaler began."""

@@ -197,6 +197,8 @@ class Decision:
     limited_by: tuple[str, ...] = ()
     terms: tuple[Term, ...] = ()
     scale_down_allowed_after: float | None = None
+    unreachable: str = ""
+    """Words on objectives that no number of replicas can keep; empty if all can be kept."""
 
     @property
     def total(self) -> int:

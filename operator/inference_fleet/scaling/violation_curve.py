@@ -83,14 +83,18 @@ class ViolationCurve:
         missed[place] += min(requests, misses)
         return ViolationCurve(tuple(counted), tuple(missed), base)
 
+    @property
+    def calm(self) -> tuple[float, float]:
+        """Requests and misses at loads that leave a replica half idle."""
+        return sum(self.requests[:CALM_BINS]), sum(self.misses[:CALM_BINS])
+
     def curve(self) -> Curve:
         """The isotonic curve of what was seen on the prior."""
         weights = [value + PRIOR_REQUESTS for value in self.requests]
         # What was seen at low loads is what is expected of the low loads that were not seen: else more replicas would
         # look worth it where nothing can be saved.
-        calm = (sum(self.misses[:CALM_BINS]) + PRIOR_REQUESTS * PRIOR_FLOOR) / (
-            sum(self.requests[:CALM_BINS]) + PRIOR_REQUESTS
-        )
+        requests, misses = self.calm
+        calm = (misses + PRIOR_REQUESTS * PRIOR_FLOOR) / (requests + PRIOR_REQUESTS)
         shares = [
             (missed + PRIOR_REQUESTS * (max(prior, calm) if place < CALM_BINS else prior)) / weight
             for place, (missed, prior, weight) in enumerate(zip(self.misses, _PRIOR, weights, strict=True))

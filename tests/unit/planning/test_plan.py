@@ -70,6 +70,21 @@ def test_the_decision_of_the_tick_is_carried_out() -> None:
     assert [entry["to"] for entry in world.status["scaling"]["history"]] == [5, 1]
 
 
+def test_a_promise_that_no_replica_can_keep_is_a_condition_and_goes_with_it() -> None:
+    def limited() -> str:
+        found = [c for c in world.status["conditions"] if c["type"] == "ScalingLimited"]
+        return f"{found[0]['reason']}: {found[0]['message']}" if found else "absent"
+
+    world = World()
+    world.decide(2, unreachable="pace: an idle replica needs 100 ms, 75 ms are promised")
+    world.settle()
+    words = "pace: an idle replica needs 100 ms, 75 ms are promised; more replicas do not help"
+    assert limited() == f"ObjectiveUnreachable: {words}"
+    world.decide(2)
+    world.settle()
+    assert limited() == "absent"
+
+
 def test_pods_that_go_are_marked_before_the_count_falls() -> None:
     world = World()
     world.decide(3)

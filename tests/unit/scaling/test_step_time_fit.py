@@ -19,10 +19,10 @@ def sample(prefill: float, sequences: float, *, steps: float = 400.0, model: Ste
     return StepSample(seconds=seconds, prefill_tokens=prefill, sequences=int(sequences), steps=steps)
 
 
-def fitted(samples: list[StepSample], *, pace: float = 0.2) -> StepTimeModel:
+def fitted(samples: list[StepSample]) -> StepTimeModel:
     fit = StepTimeFit()
     for number, one in enumerate(samples):
-        fit = fit.learned([one], pace_seconds=pace, now=15.0 * number)
+        fit = fit.learned([one], now=15.0 * number)
     return fit.model(DEFAULT_STEP_TIME)
 
 
@@ -49,11 +49,11 @@ def test_samples_that_are_all_alike_do_not_throw_the_split_about() -> None:
 
 def test_an_engine_that_hangs_teaches_nothing() -> None:
     slow = StepSample(seconds=5.0, prefill_tokens=10.0, sequences=3.0, steps=400.0)
-    assert StepTimeFit().learned([slow], pace_seconds=0.2, now=0.0) == StepTimeFit()
+    assert StepTimeFit().learned([slow], now=0.0) == StepTimeFit()
 
 
 def test_learned_from_every_tick_when_young_and_once_a_minute_later() -> None:
-    fit = StepTimeFit().learned([sample(100.0, 10.0)], pace_seconds=0.2, now=1000.0)
+    fit = StepTimeFit().learned([sample(100.0, 10.0)], now=1000.0)
     assert fit.due(now=1015.0, age=300.0)
     assert not fit.due(now=1015.0, age=3000.0)
     assert fit.due(now=1060.0, age=3000.0)
@@ -67,7 +67,6 @@ def test_learned_from_every_tick_when_young_and_once_a_minute_later() -> None:
 def test_no_coefficient_is_ever_negative(rows: list[tuple[float, float, float, float]]) -> None:
     fit = StepTimeFit().learned(
         [StepSample(seconds=y, prefill_tokens=x1, sequences=x2, steps=n) for x1, x2, y, n in rows],
-        pace_seconds=100.0,
         now=0.0,
     )
     model = fit.model(DEFAULT_STEP_TIME)

@@ -1,0 +1,77 @@
+"""The objectives as the scaler uses them, and which of them an idle replica cannot keep.
+
+More replicas cannot make one engine faster: an objective below what an idle replica does is left out of the reckoning,
+and said, instead of being paid for up to the maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from inference_fleet.engine.step_time import StepTimeModel
+from inference_fleet.scaling.misses import FIRST_TOKEN, PACE
+from inference_fleet.scaling.types import ObjectiveLimit
+from inference_fleet.scaling.violation_curve import ViolationCurve
+
+# Of a deployment that promises none: saturation is then all that counts.
+DEFAULT_FIRST_TOKEN_SECONDS: Final = 2.5
+DEFAULT_PACE_SECONDS: Final = 0.2
+DEFAULT_TARGET: Final = 0.99
+# So many requests at quiet loads before their misses are taken for unavoidable.
+KNOWN_REQUESTS: Final = 2000.0
+
+
+@dataclass(frozen=True)
+class Promise:
+    """objectives: those that can be kept. Seconds and share of 1: the tightest of them, defaults where there are none.
+
+    unreachable: words on what cannot be kept, empty if all can.
+    """
+
+    objectives: tuple[ObjectiveLimit, ...]
+    first_token_seconds: float
+    pace_seconds: float
+    target: float
+    unreachable: str = ""
+
+
+def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | None, *, mean_prompt: float) -> Promise:
+    """What can be promised. fastest: learned step time of the fastest variant, None while nothing is learned;
+    mean_prompt: tokens.
+    """
+    kept = []
+    words = []
+    for objective in objectives:
+        idle = 0.0 if fastest is None else _idle_seconds(objective, fastest, mean_prompt=mean_prompt)
+        if idle > objective.threshold_seconds:
+            limit = 1000 * objective.threshold_seconds
+            words.append(f"{objective.name}: an idle replica needs {1000 * idle:.2g} ms, {limit:g} ms are promised")
+        else:
+            kept.append(objective)
+    return Promise(
+        objectives=tuple(kept),
+        first_token_seconds=_tightest(kept, FIRST_TOKEN, DEFAULT_FIRST_TOKEN_SECONDS),
+        pace_seconds=_tightest(kept, PACE, DEFAULT_PACE_SECONDS),
+        target=max((objective.target for objective in kept), default=DEFAULT_TARGET),
+        unreachable="; ".join(words),
+    )
+
+
+def unavoidable_share(curve: ViolationCurve, *, target: float) -> float:
+    """The share of requests that miss at quiet loads, if that alone breaks the target; else 0."""
+    requests, misses = curve.calm
+    share = misses / requests if requests >= KNOWN_REQUESTS else 0.0
+    return share if share > 1 - target else 0.0
+
+
+def _tightest(objectives: Sequence[ObjectiveLimit], metric: str, default: float) -> float:
+    return min((o.threshold_seconds for o in objectives if o.metric == metric), default=default)
+
+
+def _idle_seconds(objective: ObjectiveLimit, step: StepTimeModel, *, mean_prompt: float) -> float:
+    """What one mean request alone on a replica takes, to its first token or per token."""
+    if objective.metric == FIRST_TOKEN:
+        return step.step_seconds(prefill_tokens=mean_prompt, decoding_sequences=0)
+    return step.step_seconds(prefill_tokens=0, decoding_sequences=1)
