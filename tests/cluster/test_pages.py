@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -111,3 +112,17 @@ def test_what_the_readme_says_works(tmp_path: Path) -> None:
     assert len(printed) == len(blocks)
     assert "llama-8b" in "".join(printed)
     assert "accepted" in "".join(printed)
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_serves_a_short_load_and_reports(tmp_path: Path) -> None:
+    requests = "".join(f"{number / 2},40,8\n" for number in range(20))
+    (tmp_path / "trace.csv").write_text(f"arrival_s,input_tokens,output_tokens\n{requests}", encoding="utf-8")
+    command = [sys.executable, "-m", "inference_fleet", "demo", "--trace", "trace.csv", "--duration", "10"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    summary = json.loads((tmp_path / "demo-summary.json").read_text(encoding="utf-8"))
+    # So little load makes no second replica, and on a busy machine it may say that it cannot judge.
+    assert done.returncode in (1, 3), done.stdout + done.stderr
+    assert summary["verdict"] == "invalid" or summary["failures"] == ["it never scaled up"]
+    assert summary["requests"] == {"sent": 20, "completed": 20, "failed": 0, "cut": 0}
+    assert "<html" in (tmp_path / "demo-report.html").read_text(encoding="utf-8")
