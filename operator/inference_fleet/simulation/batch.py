@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -143,7 +143,7 @@ def perform_all(
     answers: dict[int, Finished | Frontier] = {}
     with _executor(jobs=jobs, dask=dask) as executor:
         places: Mapping[Any, int] = {executor.submit(perform, task): place for place, task in enumerate(tasks)}
-        for future in _completed(places, dask=dask):
+        for future in as_completed(places):
             place = places[future]
             answers[place] = future.result()
             if progress is not None:
@@ -153,12 +153,6 @@ def perform_all(
 
 def _of(task: Task, progress: TaskProgress | None) -> Callable[[float], None] | None:
     return None if progress is None else lambda share: progress(task.label, share)
-
-
-def _completed(futures: Iterable[Any], *, dask: str | None) -> Iterator[Any]:
-    if dask is None:
-        return as_completed(list(futures))
-    return iter(list(futures))
 
 
 def _executor(*, jobs: int, dask: str | None) -> Executor:
