@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from inference_fleet.cli.cluster_access import cluster_options, output_option, read_deployment, with_cluster
+
+if TYPE_CHECKING:
+    from inference_fleet.adapters.ports import Cluster
+    from inference_fleet.cli.deployment_view import DeploymentView
 
 # People who come from kubectl say the kind first.
 _KINDS: Final = ("deployment", "infd", "inferencedeployment", "inferencedeployments")
@@ -27,20 +31,23 @@ def command(
 ) -> None:
     """Say why an InferenceDeployment has this many replicas, or why it is not ready and what to do."""
     from inference_fleet.cli.explain_report import explain_report, explain_text
+    from inference_fleet.cli.pod_events import PodEvent, pod_events
     from inference_fleet.cli.text_table import columns_of_terminal, show, structured
 
     of_namespace, name = _place(words, namespace=namespace)
-    deployment = with_cluster(
-        lambda cluster: read_deployment(cluster, namespace=of_namespace, name=name),
-        kubeconfig=kubeconfig,
-        context=context,
-    )
+
+    async def read(cluster: Cluster) -> tuple[DeploymentView, tuple[PodEvent, ...]]:
+        found = await read_deployment(cluster, namespace=of_namespace, name=name)
+        return found, await pod_events(cluster, namespace=of_namespace, name=name)
+
+    deployment, events = with_cluster(read, kubeconfig=kubeconfig, context=context)
     if output is not None:
-        click.echo(structured(explain_report(deployment), form=output))
+        click.echo(structured(explain_report(deployment, events=events), form=output))
         return
     zone = datetime.now().astimezone().tzinfo
     assert zone is not None
-    show(explain_text(deployment, now=time.time(), zone=zone, width=columns_of_terminal()))
+    width = columns_of_terminal()
+    show(explain_text(deployment, events=events, now=time.time(), zone=zone, width=width))
 
 
 def _place(words: tuple[str, ...], *, namespace: str | None) -> tuple[str, str]:

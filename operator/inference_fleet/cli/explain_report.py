@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -13,6 +13,7 @@ from inference_fleet.api.reason_meanings import REASON_MEANINGS
 from inference_fleet.api.status import DecisionSummary
 from inference_fleet.cli.cluster_access import one_line
 from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration, plural, unix_seconds
+from inference_fleet.cli.pod_events import PodEvent
 from inference_fleet.cli.status_report import deployment_report
 from inference_fleet.cli.text_table import coloured, wrapped
 
@@ -39,8 +40,8 @@ class Hindrance:
     next_step: str
 
 
-def explain_report(deployment: DeploymentView) -> dict[str, Any]:
-    """The JSON object."""
+def explain_report(deployment: DeploymentView, *, events: Sequence[PodEvent] = ()) -> dict[str, Any]:
+    """The JSON object. events: warnings about pods that are not ready."""
     scaling = deployment.status.scaling
     return {
         "schemaVersion": SCHEMA_VERSION,
@@ -48,6 +49,10 @@ def explain_report(deployment: DeploymentView) -> dict[str, Any]:
         "hindrances": [
             {"condition": each.condition, "reason": each.reason, "cause": each.cause, "nextStep": each.next_step}
             for each in hindrances(deployment)
+        ],
+        "podEvents": [
+            {"pod": each.pod, "reason": each.reason, "message": each.message, "nextStep": each.next_step}
+            for each in events
         ],
         "scaling": scaling.model_dump(by_alias=True, exclude_none=True) if scaling else None,
         "limits": _bounds(deployment),
@@ -92,7 +97,9 @@ def _next_step(condition: Condition) -> str:
         return "See the message."
 
 
-def explain_text(deployment: DeploymentView, *, now: float, zone: tzinfo, width: int) -> str:
+def explain_text(
+    deployment: DeploymentView, *, events: Sequence[PodEvent] = (), now: float, zone: tzinfo, width: int
+) -> str:
     """The first line is the answer; then why, what is in the way, and what happened last."""
     lines = [coloured(headline(deployment, now=now, zone=zone), by=deployment.ready)]
     for place, hindrance in enumerate(hindrances(deployment)):
@@ -101,6 +108,10 @@ def explain_text(deployment: DeploymentView, *, now: float, zone: tzinfo, width:
         if not hindrance.next_step.startswith(_NO_STEP):
             step = _FIRST_FIGURES if _is_new(deployment, hindrance, now=now) else hindrance.next_step
             lines += wrapped(step, label="you can", width=width)
+    for event in events:
+        lines += wrapped(f"pod {event.pod}: {event.reason}: {event.message}", label="event", width=width)
+        if event.next_step:
+            lines += wrapped(event.next_step, label="you can", width=width)
     for label, words in _paragraphs(deployment, now=now, zone=zone):
         lines += wrapped(words, label=label, width=width)
     changes = _changes(deployment, now=now, zone=zone)

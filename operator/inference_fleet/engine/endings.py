@@ -227,4 +227,11 @@ _RULES: Final = (
         Reason.NODE_FAULT,
         "the device or its driver failed",
     ),
+    # What vLLM's front end says last, whatever befell its engine.
+    _rule(
+        r"Engine core initialization failed",
+        Reason.ENGINE_CRASHED,
+        "loading or sizing failed in the engine's own process; its log has the cause further up",
+        "See `kubectl logs --previous`, above the words Engine core initialization failed.",
+    ),
 )

@@ -231,3 +231,57 @@ def test_it_speaks_to_programs(
     assert run(["explain", "chat/llama", "-o", form, "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
     loaded: Mapping[str, Any] = load(capsys.readouterr().out)
     assert loaded["name"] == "llama"
+
+
+def event(pod: str, reason: str, note: str, *, at: str = "2026-01-01T00:00:00Z", kind: str = "Warning") -> Any:
+    regarding = {"kind": "Pod", "name": pod}
+    return {"type": kind, "reason": reason, "note": note, "regarding": regarding, "deprecatedLastTimestamp": at}
+
+
+def explained(server: AnsweringServer, world: World, *events: Any, capsys: pytest.CaptureFixture[str]) -> str:
+    server.holds(world.deployment)
+    listed = {"metadata": {"resourceVersion": "1"}}
+    server.answers["/api/v1/namespaces/chat/pods"] = (200, {**listed, "items": world.of("Pod")})
+    server.answers["/apis/events.k8s.io/v1/namespaces/chat/events"] = (200, {**listed, "items": list(events)})
+    assert run(["explain", "chat/llama", "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
+    return capsys.readouterr().out
+
+
+def test_what_only_events_tell_of_a_pod_that_does_not_serve_is_shown_with_a_step(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = settled()
+    world.becomes_ready = lambda _pod: False
+    world.decide(2)
+    world.settle()
+    waiting = next(pod["metadata"]["name"] for pod in world.of("Pod") if not is_ready(pod))
+    mount = "MountVolume.SetUp failed for volume\x1b[31m weights"
+    shown = explained(
+        server,
+        world,
+        event(waiting, "FailedMount", mount),
+        event(waiting, "FailedMount", mount, at="2026-01-02T00:00:00Z"),
+        event(waiting, "Unhealthy", "Startup probe failed"),
+        event(waiting, "Pulled", "pulled", kind="Normal"),
+        event("another-pod", "FailedMount", "not ours"),
+        capsys=capsys,
+    )
+
+    lines = [line for line in shown.splitlines() if line.startswith("event")]
+    assert lines == [f"event      pod {waiting}: FailedMount: MountVolume.SetUp failed for volume [31m weights"]
+    assert "you can    Create it." in shown
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def test_events_of_pods_that_serve_or_that_may_not_be_read_are_left_out(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = settled()
+    name = world.of("Pod")[0]["metadata"]["name"]
+    assert "event " not in explained(server, world, event(name, "FailedMount", "long ago"), capsys=capsys)
+    server.answers["/api/v1/namespaces/chat/pods"] = refused(403, "Forbidden", "pods is forbidden")
+    assert run(["explain", "chat/llama", "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK

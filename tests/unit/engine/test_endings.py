@@ -29,6 +29,10 @@ MEANINGS = {
     "hub-revision-not-found": (Reason.MODEL_NOT_FOUND, "revision v9"),
     "hub-gated": (Reason.MODEL_GATED, "acme/llama-private is gated"),
     "hub-wrong-token": (Reason.TOKEN_REFUSED, "401"),
+    # The engine's process tells the cause before its front end ends: a termination message has only the latter.
+    "cut-weights": (Reason.ENGINE_CRASHED, "its log has the cause"),
+    "no-weights": (Reason.ENGINE_CRASHED, "its log has the cause"),
+    "other-shape": (Reason.ENGINE_CRASHED, "its log has the cause"),
     # The hub's client says the same of all three while it asks for the first file.
     "hub-throttled": (Reason.HUB_UNREACHABLE, "reached or refuses"),
     "hub-down": (Reason.HUB_UNREACHABLE, "reached or refuses"),
