@@ -34,6 +34,7 @@ REFUSED_BY_THE_OPERATOR_ALONE: Mapping[tuple[str, str], str] = {
     ("model.image", f"{_VLLM}.image"): "there is no image to run",
     ("model.remote_code", f"{_VLLM}.trustRemoteCode"): "the platform's rule: no code of a checkpoint",
     ("parallelism.devices_of_a_node", _SPLIT): _DEVICE,
+    ("parallelism.experts", f"{_SPLIT}.dataParallelSize"): "vLLM makes copies, which nobody can scale one by one",
     ("parallelism.key_value_heads", f"{_SPLIT}.tensorParallelSize"): _LATER,
     ("parallelism.vocabulary", f"{_SPLIT}.tensorParallelSize"): _LATER,
     ("parallelism.layers", f"{_SPLIT}.pipelineParallelSize"): "a stage without layers is a device that does nothing",

@@ -76,7 +76,8 @@ OTHERS = [
 
 
 def arguments(vllm: dict[str, Any]) -> list[str]:
-    intent = make_intent(engine={"vllm": {"version": VERSION, **vllm}})
+    mixture = {"huggingFace": {"repository": "Qwen/Qwen3-30B-A3B"}}
+    intent = make_intent(model=mixture, engine={"vllm": {"version": VERSION, **vllm}})
     plan = check_variant(intent, make_accelerator(), accelerator_name="h100").plan
     assert plan is not None
     return list(plan.args)

@@ -58,7 +58,6 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "scheduled ahead": {"batching": {"asyncScheduling": True}},
     "experts of a dense model": {"parallelism": {"tensorParallelSize": 2, "enableExpertParallel": True}},
-    "copies": {"parallelism": {"dataParallelSize": 2}},
     "stages": {"parallelism": {"tensorParallelSize": 2, "pipelineParallelSize": 2}},
     "heads that do not divide": {"parallelism": {"tensorParallelSize": 3}},
     "eager and unoptimized": {"enforceEager": True, "optimizationLevel": 0, "dtype": "bfloat16"},

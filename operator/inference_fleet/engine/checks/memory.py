@@ -37,6 +37,10 @@ def shape_known(case: Case) -> Iterator[Finding]:
     """Without the model's shape nothing is refused, and nothing is promised."""
     if case.platform == "CPU" or memory_report(case).verdict != "Unknown":
         return
+    cache = case.engine.kv_cache
+    if cache is not None and cache.kv_cache_dtype not in (None, *case.version.kv_cache_types):
+        # Nobody knows the size of a type that does not exist; that it does not is said elsewhere.
+        return
     if case.facts is not None and weights_bytes(case) is not None and draft_bytes(case) is None:
         message = "the draft's size is not known: whether it all fits the device's memory is not checked."
         yield Advice("engine.vllm.speculative.model", Reason.SHAPE_UNKNOWN, message, "Set its shape.")

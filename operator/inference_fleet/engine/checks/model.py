@@ -54,8 +54,11 @@ def length(case: Case) -> Iterator[Finding]:
     """The longest sequence, against what the model was made for."""
     wanted = case.limits.max_model_len
     longest = case.shape.max_position_embeddings if case.shape else None
+    fits = memory_report(case).largest_max_model_len if wanted is None and longest else None
     if wanted is None and longest:
-        fits = memory_report(case).largest_max_model_len
+        if not fits:
+            # Nothing fits: that is refused, and says so.
+            return
         message = f"the model's own {longest} tokens may not fit: the engine takes what does, by estimate {fits}."
         yield Advice("engine.vllm.maxModelLen", Reason.LENGTH_UNKNOWN, message, "Set maxModelLen to what you need.")
     elif wanted is None:

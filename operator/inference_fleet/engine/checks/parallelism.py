@@ -65,11 +65,15 @@ def layers(case: Case) -> Iterator[Finding]:
 
 
 def experts(case: Case) -> Iterator[Finding]:
-    """Expert parallelism spreads experts: a model must have some."""
+    """Expert parallelism spreads experts, data parallelism shares them: a model must have some."""
     parallel, shape = case.engine.parallelism, case.shape
-    if parallel is None or not parallel.enable_expert_parallel or shape is None or shape.num_hidden_layers is None:
+    if parallel is None or shape is None or shape.num_hidden_layers is None or shape.num_local_experts:
         return
-    if not shape.num_local_experts:
-        message = "the model has no experts, as far as model.shape says."
-        way_out = "Leave it out, or set model.shape.numLocalExperts."
-        yield Refusal(f"{_PATH}.enableExpertParallel", Reason.CONFLICTING_SETTINGS, message, way_out)
+    correct = "If it has some, set model.shape.numLocalExperts."
+    if parallel.enable_expert_parallel:
+        message = "the model has no experts that could be spread."
+        yield Refusal(f"{_PATH}.enableExpertParallel", Reason.CONFLICTING_SETTINGS, message, f"Leave it out. {correct}")
+    if (parallel.data_parallel_size or 1) > 1:
+        message = f"{parallel.data_parallel_size} copies of a model without experts in one pod share nothing."
+        way_out = f"Leave it out: as many replicas do the same, and are scaled one by one. {correct}"
+        yield Refusal(f"{_PATH}.dataParallelSize", Reason.CONFLICTING_SETTINGS, message, way_out)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.refusal import Advice
 from inference_fleet.engine.case import Case, Finding
+from inference_fleet.engine.checks.speculation import offered
 from inference_fleet.engine.estimate import Roofline, full_sequences, roofline
 from inference_fleet.engine.memory import memory_report
 
@@ -51,7 +52,7 @@ def weight_only(case: Case) -> Iterator[Finding]:
 
 def speculation_at_full_batch(case: Case) -> Iterator[Finding]:
     """Guessed tokens are computed like others: free while the device waits for memory, dear once it does not."""
-    speculative = case.engine.speculative
+    speculative = offered(case)
     if speculative is None or speculative.num_speculative_tokens_per_batch_size:
         return
     roof = roofline(case)

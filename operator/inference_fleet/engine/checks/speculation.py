@@ -53,7 +53,7 @@ def depth(case: Case) -> Iterator[Finding]:
         return
     if speculative.method not in _OWN_DEPTH:
         path = f"{_PATH}.numSpeculativeTokens"
-        message = f"{speculative.method} needs a depth."
+        message = f"{speculative.method} needs to know how many tokens it is to propose."
         yield Refusal(path, Reason.CONFLICTING_SETTINGS, message, "Set it, for example to 3.")
 
 
