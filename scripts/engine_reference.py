@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine_effects import EFFECTS
+
+from inference_fleet.api.vllm_engine import LOOKUP_METHODS
+from inference_fleet.engine.checks.drafts import NEEDS_DRAFT, WITHOUT_DRAFT
+from inference_fleet.engine.checks.speculation import AHEAD, NOT_OFFERED, OWN_DEPTH
 from inference_fleet.engine.versions import EngineVersion, Flag, engine_version, known_versions
 
 PATH = "docs/reference/engine-arguments.md"
@@ -28,16 +33,16 @@ def generate() -> dict[str, str]:
     newest = releases[-1]
     parts = [
         _INTRODUCTION.format(releases=", ".join(release.version for release in releases)),
-        "## Flags with a field of their own\n",
+        "## Flags with a field of their own\n\nAll are in every release up to the newest one.\n",
         _table(
-            ("Field", "Flag"),
-            sorted((f"`{flag.field}`", f"`{flag.flag}`") for flag in _marked(newest, "typed") if _said_by(flag)),
+            ("Field", "Flag", "Since", "Latency", "Throughput", "Memory", "Quality"),
+            sorted(_field(flag) for flag in _marked(newest, "typed") if _said_by(flag)),
         ),
         "## Flags that extraArgs takes\n",
         _table(
-            ("Flag", "Choices", "Releases"),
+            ("Flag", "Value", "Releases"),
             (
-                (f"`{flag.flag}`", _choices(flag), _releases(flag, releases))
+                (f"`{flag.flag}`", _value(flag), _releases(flag, releases))
                 for flag in sorted(_marked(newest, "allowed"), key=lambda each: each.flag)
             ),
         ),
@@ -63,6 +68,11 @@ def generate() -> dict[str, str]:
                 for method in newest.quantization.values()
             ),
         ),
+        "## Speculative methods\n\nDepths by batch size go with all of them, but not with data parallelism.\n",
+        _table(
+            ("Method", "Draft", "numSpeculativeTokens", "Prompt lookup", "Async scheduling", "Releases"),
+            (_speculative(name, releases) for name in _speculative_methods(releases)),
+        ),
         "## Words that differ between releases\n",
         _table(
             ("Release", "Speculative methods", "KV cache types"),
@@ -75,6 +85,33 @@ def generate() -> dict[str, str]:
     return {PATH: "\n".join(parts)}
 
 
+def _speculative_methods(releases: list[EngineVersion]) -> list[str]:
+    """In the newest release's order; the names for layers of single models mean `mtp`."""
+    names = [name for release in reversed(releases) for name in release.speculative_methods]
+    return [name for name in dict.fromkeys(names) if name not in NOT_OFFERED and not name.endswith("_mtp")]
+
+
+def _speculative(name: str, releases: list[EngineVersion]) -> tuple[str, ...]:
+    draft = "required" if name in NEEDS_DRAFT else "none" if name in WITHOUT_DRAFT else "the model's own layers, or one"
+    have = [release.minor for release in releases if name in release.speculative_methods]
+    successor = next((each for release in releases if (each := release.removed_speculative.get(name))), None)
+    return (
+        f"`{name}`" + (" and names that end in `_mtp`" if name == "mtp" else ""),
+        draft,
+        "optional" if name in OWN_DEPTH else "required",
+        "optional" if name in LOOKUP_METHODS else "refused",
+        "yes" if name in AHEAD or name.endswith("mtp") else "refused",
+        ("all" if len(have) == len(releases) else ", ".join(have) or "none")
+        + (f"; then `{successor}`" if successor and len(have) < len(releases) else ""),
+    )
+
+
+def _field(flag: Flag) -> tuple[str, ...]:
+    effect = EFFECTS[flag.field or ""]
+    words = (effect.latency, effect.throughput, effect.memory, effect.quality)
+    return (f"`{flag.field}`", f"`{flag.flag}`", effect.since, *words)
+
+
 def _marked(release: EngineVersion, mark: str) -> list[Flag]:
     return [flag for flag in release.flags.values() if flag.mark == mark]
 
@@ -84,8 +121,19 @@ def _said_by(flag: Flag) -> bool:
     return flag.flag == "--model" or not (flag.field == "model" or flag.name.startswith("spec_"))
 
 
-def _choices(flag: Flag) -> str:
-    return _words(flag.choices)
+def _value(flag: Flag) -> str:
+    """What may stand behind it, in a few words."""
+    if flag.kind in ("switch", "presence"):
+        return ""
+    if flag.choices or flag.words:
+        return _words(flag.choices or flag.words)
+    signs = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    bounds = ", ".join(f"{signs[sign]} {bound:g}" for sign, bound in flag.bounds.items())
+    members = (flag.schema or {}).get("properties")
+    if members:
+        return f"object of {_words(members)}"
+    kind = {"integer": "whole number", "size": "whole number", "json": "object"}.get(flag.kind, flag.kind)
+    return f"{kind}, {bounds}" if bounds else kind
 
 
 def _words(words: Iterable[str]) -> str:

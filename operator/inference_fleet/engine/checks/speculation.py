@@ -11,11 +11,11 @@ from inference_fleet.engine.case import Case, Finding
 
 _PATH = "engine.vllm.speculative"
 # It goes as deep as its tree. (vLLM reads the depth of some drafts out of their files; nobody else can then tell it.)
-_OWN_DEPTH = ("suffix",)
+OWN_DEPTH = ("suffix",)
 # config/vllm.py of 0.32 and 0.33; and everything called mtp.
-_AHEAD = ("eagle", "eagle3", "draft_model", "ngram_gpu", "dspark", "dflash")
+AHEAD = ("eagle", "eagle3", "draft_model", "ngram_gpu", "dspark", "dflash")
 # Methods that need what no field can give: Python code, or files that something else writes.
-_NOT_OFFERED = ("custom_class", "extract_hidden_states")
+NOT_OFFERED = ("custom_class", "extract_hidden_states")
 
 
 def method(case: Case) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def method(case: Case) -> Iterator[Finding]:
     if speculative is None:
         return
     name = speculative.method
-    if name not in version.speculative_methods or name in _NOT_OFFERED:
+    if name not in version.speculative_methods or name in NOT_OFFERED:
         yield _unknown(case, name)
         return
     if name in version.deprecated_speculative:
@@ -43,7 +43,7 @@ def offered(case: Case) -> Speculative | None:
     """The speculation of these settings, if its method is one that can be had: what else is wrong counts only then."""
     speculative = case.engine.speculative
     known = speculative is not None and speculative.method in case.version.speculative_methods
-    return speculative if speculative is not None and known and speculative.method not in _NOT_OFFERED else None
+    return speculative if speculative is not None and known and speculative.method not in NOT_OFFERED else None
 
 
 def depth(case: Case) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def depth(case: Case) -> Iterator[Finding]:
     speculative = offered(case)
     if speculative is None or speculative.num_speculative_tokens is not None:
         return
-    if speculative.method not in _OWN_DEPTH:
+    if speculative.method not in OWN_DEPTH:
         path = f"{_PATH}.numSpeculativeTokens"
         message = f"{speculative.method} needs to know how many tokens it is to propose."
         yield Refusal(path, Reason.CONFLICTING_SETTINGS, message, "Set it, for example to 3.")
@@ -88,7 +88,7 @@ def async_scheduling(case: Case) -> Iterator[Finding]:
     if speculative is None or batching is None or not batching.async_scheduling:
         return
     method = speculative.method
-    if method not in _AHEAD and not method.endswith("mtp"):
+    if method not in AHEAD and not method.endswith("mtp"):
         message = f"speculative method {method} cannot be scheduled ahead."
         way_out = "Leave it out: vLLM then decides by the method."
         yield Refusal("engine.vllm.batching.asyncScheduling", Reason.CONFLICTING_SETTINGS, message, way_out)
@@ -97,9 +97,9 @@ def async_scheduling(case: Case) -> Iterator[Finding]:
 def _unknown(case: Case, method: str) -> Refusal:
     version = case.version
     message = f"{method} is not a speculative method of vLLM {version.version}."
-    if method in _NOT_OFFERED:
+    if method in NOT_OFFERED:
         message = f"{method} needs code or files that no field can name."
-    offered = [name for name in version.speculative_methods if name not in _NOT_OFFERED]
+    offered = [name for name in version.speculative_methods if name not in NOT_OFFERED]
     successor = version.removed_speculative.get(method)
     way_out = f"Its successor is {successor}." if successor else f"Known are {', '.join(offered)}."
     return Refusal(f"{_PATH}.method", Reason.UNSUPPORTED_SETTING, message, way_out)
