@@ -41,8 +41,9 @@ def helm(request: pytest.FixtureRequest) -> Path:
     return tool_path(request.param, progress=silent)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server() -> Iterator[ApiServer]:
+    """One for each test: definitions that are deleted soon after they came can take minutes to go."""
     with ApiServer() as running:
         yield running
 
@@ -82,12 +83,8 @@ class Release:
 
 
 @pytest.fixture
-def release(server: ApiServer, helm: Path) -> Iterator[Release]:
-    released = Release(server, helm)
-    yield released
-    # The next Helm finds a cluster without definitions; nothing here would end a namespace.
-    server.kubectl("delete", "crd", "--all", "--timeout=60s")
-    server.kubectl("delete", "pod", "serving", "-n", "chat", "--force")
+def release(server: ApiServer, helm: Path) -> Release:
+    return Release(server, helm)
 
 
 def sample() -> str:
