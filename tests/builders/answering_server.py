@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-Answer = tuple[int, Mapping[str, Any]]
+Answer = tuple[int, Mapping[str, Any] | str]
 DEPLOYMENTS = "/apis/inferencefleet.io/v1alpha1/inferencedeployments"
 
 
@@ -49,9 +49,10 @@ def answering_server(folder: Path) -> Iterator[AnsweringServer]:
         def do_GET(self) -> None:
             missing = refused(404, "NotFound", "the server could not find the requested resource")
             status, body = answers.get(self.path.partition("?")[0], missing)
-            data = json.dumps(body).encode()
+            # A text is a log.
+            data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/plain" if isinstance(body, str) else "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

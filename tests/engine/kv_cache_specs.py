@@ -1,9 +1,10 @@
 """Run by the engine environment's Python: what vLLM itself would keep of one sequence, for one config.json and another.
 
-Reads lines of JSON {"config", "max_model_len", "max_num_batched_tokens", "asynchronous", "cache_type"}; writes for each
-{"sequence_bytes", "layers": [[kind, bytes per token of one layer, layers]]} or {"error"}. Models are built in full, on
-torch's meta device: shapes without numbers, so that a hundred billion parameters take a second. What a CPU build would
-choose otherwise than a GPU is set to the GPU's: blocks of 16 tokens, and the layout of its caches.
+Reads lines of JSON {"config", "max_model_len", "max_num_batched_tokens", "asynchronous", "cache_type",
+"available_memory"}; writes for each {"refusal" of so much memory, "sequence_bytes", "layers": [[kind, bytes per token of
+one layer, layers]]} or {"error"}. Models are built in full, on torch's meta device: shapes without numbers, so that a
+hundred billion parameters take a second. What a CPU build would choose otherwise than a GPU is set to the GPU's: blocks
+of 16 tokens, and the layout of its caches.
 """
 
 from __future__ import annotations
@@ -48,10 +49,24 @@ def answer(asked: dict[str, Any], *, folder: Path) -> dict[str, Any]:
     settings.cache_config.kv_cache_layout = "LBNHC"
     groups = utils.get_kv_cache_groups(settings, dict(specs))
     layers = Counter((type(spec).__name__, spec.page_size_bytes // spec.block_size) for spec in specs.values())
+    answer = (
+        {"refusal": refusal(settings, specs, available=asked["available_memory"])} if asked["available_memory"] else {}
+    )
     return {
+        **answer,
         "sequence_bytes": utils._max_memory_usage_bytes_from_groups(settings, groups),
         "layers": [[kind, size, count] for (kind, size), count in sorted(layers.items())],
     }
+
+
+def refusal(settings: Any, specs: dict[str, Any], *, available: int) -> str | None:
+    """vLLM's words where so much memory is not enough for one sequence."""
+    check = importlib.import_module("vllm.v1.core.kv_cache_utils").check_enough_kv_cache_memory
+    try:
+        check(settings, specs, available)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def configured(asked: dict[str, Any], *, folder: Path) -> Any:

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from builders.model_configs import CONFIGURED_MODELS, model_config
+from inference_fleet.api.conditions import Reason
 from inference_fleet.engine.cache_layout import CacheLayout, cache_layout
+from inference_fleet.engine.endings import ending_of
 from inference_fleet.engine.model_catalogue import find_model
 from inference_fleet.engine.model_config import facts_of_config
 from inference_fleet.engine.model_facts import ModelFacts
@@ -24,11 +26,15 @@ from inference_fleet.sandbox.real_engine import find_real_engine
 
 SCRIPT = Path(__file__).parent / "kv_cache_specs.py"
 STEP_TOKENS = 2048
+# One sequence of the longest length needs more than 512 MiB.
+TOO_LARGE = ("meta-llama/Llama-3.1-8B-Instruct", "openai/gpt-oss-20b", "allenai/Olmo-3.1-32B-Instruct", "Qwen/Qwen3-8B")
 # On a GPU its two kinds of layers may share blocks by another layout: its layers are compared one by one as well.
 TWO_PAGE_SIZES = "google/gemma-4-26B-A4B-it"
 
 
-def question(name: str, *, asynchronous: bool = True, cache_type: str = "auto") -> dict[str, Any]:
+def question(
+    name: str, *, asynchronous: bool = True, cache_type: str = "auto", available_memory: int | None = None
+) -> dict[str, Any]:
     facts = find_model(name)
     assert facts is not None
     return {
@@ -38,6 +44,7 @@ def question(name: str, *, asynchronous: bool = True, cache_type: str = "auto") 
         "max_num_batched_tokens": STEP_TOKENS,
         "asynchronous": asynchronous,
         "cache_type": cache_type,
+        "available_memory": available_memory,
     }
 
 
@@ -46,6 +53,7 @@ QUESTIONS = {
     "gpt-oss, a step at a time": question("openai/gpt-oss-20b", asynchronous=False),
     "Llama 4, a step at a time": question("meta-llama/Llama-4-Scout-17B-16E-Instruct", asynchronous=False),
     "Llama 3.1, fp8": question("meta-llama/Llama-3.1-8B-Instruct", cache_type="fp8"),
+    **{f"{name}, 512 MiB": question(name, available_memory=2**29) for name in TOO_LARGE},
 }
 
 
@@ -106,3 +114,21 @@ def test_layers_with_heads_of_two_sizes_are_told_apart(answers: Mapping[str, dic
 
     assert sizes["FullAttentionSpec"] == (ours.full_bytes // 5, 5)
     assert sizes["SlidingWindowSpec"] == (ours.windowed_bytes // 25, 25)
+
+
+@pytest.mark.timeout(180)
+def test_what_vllm_says_of_too_little_memory_is_understood_and_its_length_is_ours(
+    answers: Mapping[str, dict[str, Any]],
+) -> None:
+    for name in TOO_LARGE:
+        asked, found = QUESTIONS[f"{name}, 512 MiB"], answers[f"{name}, 512 MiB"]
+        ending = ending_of(str(found.get("refusal")))
+        ours = layout(find_model(name), asked)
+        # vLLM keeps a block of every group back.
+        held = ours.block_tokens * (ours.full_bytes + ours.windowed_bytes)
+        longest = ours.longest_sequence(2**29 - held, at_most=asked["max_model_len"])
+
+        assert ending is not None, found
+        assert ending.reason == Reason.OUT_OF_DEVICE_MEMORY
+        proposed = int(ending.cause.rpartition(" ")[2])
+        assert abs(proposed - longest) <= 2 * ours.block_tokens, (name, proposed, longest)

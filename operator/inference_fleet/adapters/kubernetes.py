@@ -32,6 +32,7 @@ from inference_fleet.adapters.ports import (
     Unavailable,
     WatchEvent,
 )
+from inference_fleet.adapters.resources import PODS
 from inference_fleet.api.names import FIELD_MANAGER
 
 CONNECT_TIMEOUT_SECONDS: Final = 10
@@ -219,6 +220,18 @@ class KubernetesCluster:
         if grace_period_seconds is not None:
             body["gracePeriodSeconds"] = grace_period_seconds
         await self._call("DELETE", _path(resource, namespace=namespace, name=name), body=body)
+
+    async def read_log(self, *, namespace: str, pod: str, container: str, previous: bool, lines: int) -> str:
+        """The end of a container's log, of its present or its former life. The operator itself never asks."""
+        query = {"container": container, "previous": str(previous).lower(), "tailLines": str(lines)}
+        path = f"{_path(PODS, namespace=namespace, name=pod)}/log"
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS)
+        response = await self._send("GET", path, query=query, timeout=timeout)
+        try:
+            data: bytes = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"GET {path}: the answer broke off: {_words(error)}") from error
+        return data.decode(errors="replace")
 
     async def _call(
         self,

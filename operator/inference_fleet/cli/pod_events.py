@@ -12,6 +12,8 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import LABEL_DEPLOYMENT
 from inference_fleet.api.reason_meanings import REASON_MEANINGS
 from inference_fleet.cli.cluster_access import one_line
+from inference_fleet.cli.engine_log import log_ending
+from inference_fleet.engine.endings import Ending
 
 _MOST_SHOWN: Final = 3
 # Reasons of events of the kubelet and the device plugins -> ours. What pods tell in their status is not among them.
@@ -29,30 +31,42 @@ _USUAL: Final = frozenset({"Unhealthy", "BackOff", "FailedScheduling", "Failed"}
 
 @dataclass(frozen=True, kw_only=True)
 class PodEvent:
-    """A warning about one pod. reason: the cluster's word; meaning: ours, if it has one."""
+    """A warning about one pod. reason: the cluster's word, or ours for what the engine's log says."""
 
     pod: str
     reason: str
     message: str
-    meaning: Reason | None
-
-    @property
-    def next_step(self) -> str | None:
-        """What to do, by its meaning."""
-        return REASON_MEANINGS[self.meaning][1] if self.meaning else None
+    next_step: str | None
 
 
 async def pod_events(cluster: Cluster, *, namespace: str, name: str) -> tuple[PodEvent, ...]:
-    """The newest warnings about pods that are not ready, newest first; nothing where they may not be read."""
+    """What the log of an engine that ended says, then the newest warnings about pods that are not ready.
+
+    Nothing where pods, their logs or events may not be read: the rights are the user's own.
+    """
     try:
         pods = await cluster.list_page(PODS, namespace=namespace, label_selector=f"{LABEL_DEPLOYMENT}={name}")
-        waiting = {str(pod["metadata"]["name"]) for pod in pods.items if not _is_ready(pod)}
-        if not waiting:
-            return ()
+    except ClusterError:
+        return ()
+    unready = [pod for pod in pods.items if not _is_ready(pod)]
+    if not unready:
+        return ()
+    logged = await log_ending(cluster, namespace=namespace, pods=unready)
+    found = await _warnings(cluster, namespace=namespace, pods={str(pod["metadata"]["name"]) for pod in unready})
+    return (_from_log(*logged), *found) if logged is not None else found
+
+
+def _from_log(pod: str, ending: Ending) -> PodEvent:
+    step = ending.step or REASON_MEANINGS[ending.reason][1]
+    return PodEvent(pod=pod, reason=ending.reason, message=f"by its log, {ending.cause}", next_step=step)
+
+
+async def _warnings(cluster: Cluster, *, namespace: str, pods: set[str]) -> tuple[PodEvent, ...]:
+    try:
         events = await cluster.list_page(EVENTS, namespace=namespace)
     except ClusterError:
         return ()
-    warnings = [event for event in events.items if event.get("type") == "Warning" and _pod(event) in waiting]
+    warnings = [event for event in events.items if event.get("type") == "Warning" and _pod(event) in pods]
     newest = sorted(warnings, key=_time, reverse=True)
     found: dict[tuple[str, str], PodEvent] = {}
     for event in newest:
@@ -62,7 +76,7 @@ async def pod_events(cluster: Cluster, *, namespace: str, name: str) -> tuple[Po
                 pod=_pod(event),
                 reason=reason,
                 message=one_line(str(event.get("note") or "")),
-                meaning=_MEANINGS.get(reason),
+                next_step=REASON_MEANINGS[_MEANINGS[reason]][1] if reason in _MEANINGS else None,
             )
             found.setdefault((told.reason, told.message), told)
     return tuple(found.values())[:_MOST_SHOWN]

@@ -85,8 +85,9 @@ _RULES: Final = (
         "Take more devices, smaller weights or a larger gpuMemoryUtilizationPercent.",
     ),
     _rule(
-        r"Free memory on device \S{0,20} ?\((?P<free>[\d.]{1,12})/(?P<total>[\d.]{1,12}) GiB\) on startup is less than"
-        r" desired GPU memory utilization \((?P<share>[\d.]{1,6}), (?P<wanted>[\d.]{1,12}) GiB\)",
+        r"(?:Free|Available) memory on (?:device|node) \S{0,20} ?\((?P<free>[\d.]{1,12})/(?P<total>[\d.]{1,12}) GiB\)"
+        r" on startup is less than desired (?:GPU|CPU) memory utilization \((?P<share>[\d.]{1,6}),"
+        r" (?P<wanted>[\d.]{1,12}) GiB\)",
         Reason.OUT_OF_DEVICE_MEMORY,
         "something else holds the device: {free} of {total} GiB are free, the engine's share is {wanted} GiB",
         "Find what holds the device, or lower gpuMemoryUtilizationPercent.",

@@ -285,3 +285,30 @@ def test_events_of_pods_that_serve_or_that_may_not_be_read_are_left_out(
     assert "event " not in explained(server, world, event(name, "FailedMount", "long ago"), capsys=capsys)
     server.answers["/api/v1/namespaces/chat/pods"] = refused(403, "Forbidden", "pods is forbidden")
     assert run(["explain", "chat/llama", "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
+
+
+def test_the_cause_that_a_termination_message_has_no_room_for_is_read_from_the_log(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = settled()
+    world.becomes_ready = lambda _pod: False
+    world.decide(2)
+    world.settle()
+    pod = next(pod for pod in world.of("Pod") if not is_ready(pod))
+    name = pod["metadata"]["name"]
+    pod["status"]["containerStatuses"] = [{"name": "engine", "restartCount": 1, "state": {}}]
+    log = (
+        "INFO non-default args: trust_remote_code=True hf_secret\n"
+        "(EngineCore pid=9) ERROR [core.py:1] ValueError: To serve at least one request with the model's max seq len"
+        " (131072), (16.0 GiB KV cache is needed, which is larger than the available KV cache memory (3.54 GiB). Based"
+        " on the available memory, the estimated maximum model length is 28992. hf_secret\n"
+        "RuntimeError: Engine core initialization failed. See root cause above.\n"
+    )
+    server.answers[f"/api/v1/namespaces/chat/pods/{name}/log"] = (200, log)
+    shown = " ".join(explained(server, world, capsys=capsys).split())
+
+    assert f"pod {name}: OutOfDeviceMemory: by its log, one sequence of 131072 tokens needs 16.0 GiB" in shown
+    assert "you can Set maxModelLen to 28992 or less" in shown
+    assert "hf_secret" not in shown
+    server.answers[f"/api/v1/namespaces/chat/pods/{name}/log"] = refused(403, "Forbidden", "pods/log is forbidden")
+    assert "OutOfDeviceMemory" not in explained(server, world, capsys=capsys)
