@@ -96,8 +96,16 @@ def status_body(
 
 
 def transitions(former: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[EventNote, ...]:
-    """One event per condition whose status or reason changed, and one per change of the count."""
-    events = []
+    """One event per condition whose status or reason changed, one per warning that is new, one per change of the count.
+
+    What the former status says has been told: also by an operator that has ended since.
+    """
+    told = {_warning_key(warning) for warning in former.get("warnings") or ()}
+    events = [
+        EventNote("Warning", warning["reason"], f"{warning['path']}: {warning['message']}")
+        for warning in body.get("warnings") or ()
+        if _warning_key(warning) not in told
+    ]
     before = {entry.get("type"): entry for entry in former.get("conditions") or ()}
     for entry in body["conditions"]:
         old = before.get(entry["type"], {})
@@ -116,6 +124,11 @@ def transitions(former: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[Eve
             )
         )
     return tuple(events)
+
+
+def _warning_key(warning: Mapping[str, Any]) -> tuple[Any, ...]:
+    # Not by the message, in which numbers may change.
+    return (warning.get("path"), warning.get("reason"), warning.get("variant"))
 
 
 _TOLD = (ConditionType.ACCEPTED, ConditionType.READY, ConditionType.CAPACITY_AVAILABLE, ConditionType.STALLED)
