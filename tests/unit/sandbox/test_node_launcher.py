@@ -149,6 +149,24 @@ def test_what_the_program_needs_stays_visible_in_scratch_space(order: LaunchOrde
 
 
 @needs_namespaces
+def test_what_the_program_needs_is_there_below_a_volume_of_the_pod_too(order: LaunchOrder, tmp_path: Path) -> None:
+    # The operator's pod has a volume at /tmp; a checkout may lie below it.
+    needed, scratch = tmp_path / "needed", tmp_path / "scratch"
+    for folder in (needed, scratch):
+        folder.mkdir()
+    (needed / "file").write_text("here")
+    parent = str(tmp_path.parent)
+    if not parent.startswith("/tmp/"):
+        pytest.skip("temporary files lie elsewhere")
+    volumes = (VolumeMount(str(scratch), parent, read_only=False),)
+    shown = run(
+        replace(order, kept=(str(needed),), volumes=volumes), f"cat {needed}/file; echo 1 > {parent}/of-the-pod"
+    )
+    assert shown.stdout == "here", shown.stderr
+    assert (scratch / "of-the-pod").read_text() == "1\n"
+
+
+@needs_namespaces
 def test_a_program_that_is_not_there_is_reported(order: LaunchOrder) -> None:
     done = run(replace(order, argv=("no-such-program",)))
     assert done.returncode == 1

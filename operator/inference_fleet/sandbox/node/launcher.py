@@ -101,7 +101,8 @@ def lay_tree(order: LaunchOrder) -> list[tuple[str, bool]]:
     tree = mounts.Tree()
     tree.move_root(order.root)
     kept = [VolumeMount(path, path, read_only=True) for path in order.kept if path.startswith(_SCRATCH)]
-    volumes = kept + sorted(order.volumes, key=lambda volume: volume.target.count("/"))
+    # What lies deeper comes later: a pod's own /tmp must not hide a checkout below it.
+    volumes = sorted((*order.volumes, *kept), key=lambda volume: volume.target.count("/"))
     # Sources may lie where the scratch space comes to lie.
     sources = [os.open(volume.source, os.O_PATH) for volume in volumes]
     tree.lay_devices()
