@@ -121,11 +121,18 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_ABOUT_WARNINGS = """\
+## About warnings
+
+One Warning when a warning comes into `status.warnings`: its reason, and the field in the text. It is posted again only
+if it was gone in between."""
+
+
 def _events() -> str:
     *some, last = (f"`{reason}`" for reason in _PASSING)
     lines = [_NOTE, _EVENTS_HEAD.rstrip().format(passing=f"{', '.join(some)} or {last}")]
     lines += [f"| `{kind}` | {CONDITION_MEANINGS[kind]} |" for kind in _TOLD]
-    lines += ["", "## About what was done", "", "| reason | type | meaning |", "|---|---|---|"]
+    lines += ["", _ABOUT_WARNINGS, "", "## About what was done", "", "| reason | type | meaning |", "|---|---|---|"]
     for reason, kind in (
         (Reason.CREATED, "Normal"),
         (Reason.SCALED, "Normal"),
