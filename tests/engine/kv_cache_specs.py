@@ -1,10 +1,10 @@
 """Run by the engine environment's Python: what vLLM itself would keep of one sequence, for one config.json and another.
 
 Reads lines of JSON {"config", "max_model_len", "max_num_batched_tokens", "asynchronous", "cache_type",
-"available_memory"}; writes for each {"refusal" of so much memory, "sequence_bytes", "layers": [[kind, bytes per token of
-one layer, layers]]} or {"error"}. Models are built in full, on torch's meta device: shapes without numbers, so that a
-hundred billion parameters take a second. What a CPU build would choose otherwise than a GPU is set to the GPU's: blocks
-of 16 tokens, and the layout of its caches.
+"available_memory"}; writes for each {"refusal" of so much memory, "sequence_bytes", "layers": [[kind, bytes per token
+of one layer, layers]]} or {"error"}. Models are built in full, on torch's meta device: shapes without numbers, so that
+a hundred billion parameters take a second. What a CPU build would choose otherwise than a GPU is set to the GPU's:
+blocks of 16 tokens, and the layout of its caches.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.start_failures import FAILURES
 from inference_fleet.api.conditions import Reason
 from inference_fleet.engine.endings import ending_of
 
 RECORDED = Path(__file__).parents[2] / "data" / "engine-failures"
-# Each is the termination message of vLLM 0.32 (tests/engine/start_failures.py records them anew).
+# Each is the termination message of vLLM 0.32 (tests/builders/start_failures.py records them anew).
 MEANINGS = {
     "unknown-flag": (Reason.UNSUPPORTED_FLAG, "--no-such-flag"),
     "bad-value": (Reason.UNSUPPORTED_FLAG, "--max-num-seqs"),
@@ -42,6 +43,7 @@ MEANINGS = {
 
 def test_every_recorded_failure_has_a_meaning() -> None:
     assert {path.stem for path in RECORDED.glob("*.txt")} == set(MEANINGS)
+    assert set(FAILURES) == set(MEANINGS)
     assert len(MEANINGS) >= 10
 
 

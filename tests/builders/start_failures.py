@@ -1,7 +1,8 @@
 """Ways in which a start of the real engine fails on a processor, and what a kubelet would keep of each.
 
-Run as a program it makes every one of them fail and writes tests/data/engine-failures/NAME.txt: the end of the log as
-it gets into a container's termination message. Paths and ports of the machine are replaced.
+Run as a program (PYTHONPATH=tests:operator python -m builders.start_failures [NAME ...]) it makes them fail and writes
+tests/data/engine-failures/NAME.txt: the end of the log as it gets into a container's termination message. Paths and
+ports of the machine are replaced.
 """
 
 from __future__ import annotations
@@ -95,8 +96,6 @@ FAILURES: Mapping[str, Failure] = {
     "cut-weights": Failure(spoil=cut_weights, cheap=False),
     "other-shape": Failure(spoil=change_config(hidden_size=256, head_dim=None), cheap=False),
     "no-tokenizer": Failure(spoil=take("tokenizer.json", "tokenizer_config.json")),
-    "cache-too-small": Failure(arguments=("--kv-cache-memory-bytes=262144",), cheap=False),
-    "share-too-small": Failure(arguments=("--gpu-memory-utilization=0.9",), cheap=False),
 }
 
 
