@@ -19,6 +19,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -78,11 +79,11 @@ def main() -> int:
     missing = len(todo) - len(answers)
     if missing:
         print(f"{len(answers)} of {len(todo)} done; run again to go on", file=sys.stderr)
-        if not options.partial or options.tune:
+        if not options.partial:
             return 1
         todo = [job for job in todo if job in answers]
     if options.tune:
-        _write_tuned(chosen, todo, answers)
+        _write_tuned(todo, answers)
         return 0
     # What an optimum is missing for says nothing yet.
     measured = {(job.case, job.seed) for job in todo if job.what == OPTIMUM}
@@ -136,8 +137,12 @@ def _tuning(chosen: list[Case]) -> Iterator[Job]:
                     yield Job(case.part, case.name, case.seeds[0], policy, tuple(sorted(setting.items())))
 
 
-def _write_tuned(chosen: list[Case], todo: list[Job], answers: dict[Job, dict[str, Any]]) -> None:
-    """The cheapest setting that keeps the target, else the one that comes nearest."""
+def _write_tuned(todo: list[Job], answers: dict[Job, dict[str, Any]]) -> None:
+    """The cheapest setting that keeps the target, else the one that comes nearest; only of grids that were searched."""
+    searched = Counter((job.case, job.what) for job in todo)
+    todo = [
+        job for job in todo if searched[job.case, job.what] == len(POLICIES[job.what.removesuffix(TUNED_SUFFIX)].grid)
+    ]
     found: dict[str, dict[str, Any]] = json.loads(TUNED_FILE.read_text(encoding="utf-8")) if TUNED_FILE.exists() else {}
     best: dict[tuple[str, str], tuple[Any, ...]] = {}
     for job in todo:
