@@ -166,7 +166,6 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
 # Kept for checks that are not built yet: nothing carries these reasons now.
 RESERVED: Final = (
     Reason.MINIMUM,
-    Reason.OBJECTIVE_UNREACHABLE,
     Reason.DELETED,
     Reason.SCALER_MEMORY_DAMAGED,
 )
