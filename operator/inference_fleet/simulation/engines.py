@@ -20,7 +20,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def compiled(function: _Function) -> _Function:
     """Machine code, kept beside the source (or in the user's cache) for the next process."""
-    made: _Function = numba.njit(cache=True)(function)
+    try:
+        made: _Function = numba.njit(cache=True)(function)
+    except RuntimeError:
+        # Nowhere to keep it: it is compiled anew in every process.
+        made = numba.njit(function)
     return made
 
 

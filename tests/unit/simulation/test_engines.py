@@ -8,10 +8,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+import numba
 import pytest
 
 from inference_fleet.engine.step_time import StepTimeModel
-from inference_fleet.simulation.engines import PREEMPTIONS
+from inference_fleet.simulation.engines import PREEMPTIONS, compiled
 from inference_fleet.simulation.fleet import Fleet, FleetSettings, VariantModel
 from inference_fleet.simulation.replica import EngineModel
 from inference_fleet.simulation.request_log import Arrival, RequestLog
@@ -154,3 +155,15 @@ def test_the_loop_keeps_the_times_of_a_plain_engine(
     counted = [int(replica.whole[PREEMPTIONS]) for replica in fleet.replicas]
     assert counted == [engine.preemptions for engine in engines]
     assert (sum(counted) > 0) == preempts
+
+
+def test_without_a_place_to_keep_machine_code_it_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = numba.njit
+
+    def nowhere(*functions: object, **options: object) -> object:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*functions)
+
+    monkeypatch.setattr(numba, "njit", nowhere)
+    assert compiled(lambda number: number + 1)(1) == 2
