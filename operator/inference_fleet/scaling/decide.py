@@ -15,7 +15,14 @@ from inference_fleet.scaling.estimate import Estimate, estimated
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, held, largest_step_down, young_until
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.signals import FleetLoad, read_signals
-from inference_fleet.scaling.spread import Carrier, replicas_for_load, split_total
+from inference_fleet.scaling.spread import (
+    ROUNDING,
+    Carrier,
+    cheaper_fleet,
+    replicas_for_load,
+    split_total,
+    worths_by_cost,
+)
 from inference_fleet.scaling.types import (
     Decision,
     Limits,
@@ -35,13 +42,16 @@ IDLE_AFTER_SECONDS: Final = 60.0
 class _Situation:
     """Counts of replicas the rules look at.
 
-    need: what the load takes. current: what the ReplicaSets ask for. raised: those of them that serve or will, and
-    what the load takes beyond; lacks: some variant needs more than its ReplicaSets ask for. idle: seconds of proved
-    idleness.
+    wanted: what the load takes, in replicas of the first variant; need: in the cheapest replicas that carry it.
+    current: what the ReplicaSets ask for; removable: worths of those, the dearest first, that may go. raised: those
+    that serve or will, and what the load takes beyond; lacks: some variant needs more than its ReplicaSets ask for.
+    idle: seconds of proved idleness.
     """
 
+    wanted: float
     need: int
     current: int
+    removable: tuple[float, ...]
     raised: int
     lacks: bool
     idle: float
@@ -81,15 +91,19 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         wanted = 0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
         need = replicas_for_load(wanted, carriers, kept={})
         raised = replicas_for_load(wanted, carriers, kept={v.name: _coming(v) for v in observation.variants})
+        if not any(count > current.get(name, 0) for name, count in raised.items()):
+            raised = cheaper_fleet(current, need, carriers, cold_start=estimate.cold_start, most=limits.max_replicas)
         situation = _Situation(
+            wanted=wanted,
             need=sum(need.values()),
             current=total,
+            removable=worths_by_cost(current, carriers),
             raised=sum(raised.values()),
             lacks=any(count > current.get(name, 0) for name, count in raised.items()),
             idle=idle,
         )
         wish = _wish(learned, load, situation, estimate, now=now)
-        needs = (*needs, (now, situation.need))[-MAXIMUM_NEEDS:]
+        needs = (*needs, (now, float(wanted)))[-MAXIMUM_NEEDS:]
         if wish.rule in (Rule.BACKLOG, Rule.SATURATION, Rule.FORECAST):
             kept = raised
         terms = _terms(load, estimate, carriers, need)
@@ -121,23 +135,34 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
     if load.answered < load.ready:
         return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}: no scale-down until they do")
     assert memory.started is not None
-    hold = held(memory.needs, need=need, cold_start=cold_start, started=memory.started, now=now)
+    hold = held(memory.needs, need=situation.wanted, cold_start=cold_start, started=memory.started, now=now)
     if hold is None:
         words = f"{need} would do; hold {current} while the scaler is young"
         return _Wish(current, Rule.HOLD, words, young_until(started=memory.started, cold_start=cold_start))
-    if hold.replicas >= current:
-        if need >= current:
+    surplus = _surplus(situation.removable, keep=hold.replicas)
+    if surplus == 0:
+        if _surplus(situation.removable, keep=situation.wanted) == 0:
             return _Wish(current, Rule.HOLD, f"{need} of {current} replicas carry the load")
         words = f"{need} would do now; hold {current} for the peak of the last minutes"
         return _Wish(current, Rule.HOLD, words, hold.lets_go)
     next_down = (memory.last_down or -math.inf) + cold_start
     if now < next_down:
-        return _Wish(current, Rule.DOWN_RATE, f"{hold.replicas} would do; one step down per cold start", next_down)
-    lowered = max(hold.replicas, current - largest_step_down(current))
+        return _Wish(current, Rule.DOWN_RATE, f"{current - surplus} would do; one step down per cold start", next_down)
+    lowered = current - min(surplus, largest_step_down(current))
     if situation.idle >= IDLE_AFTER_SECONDS:
         return _Wish(lowered, Rule.IDLE, f"no request for {situation.idle:.0f} s: {lowered} replicas")
-    words = f"need was at most {hold.replicas} for {HOLD_COLD_STARTS * cold_start:.0f} s"
+    words = f"need was at most {current - surplus} for {HOLD_COLD_STARTS * cold_start:.0f} s"
     return _Wish(lowered, Rule.DOWN_RATE, words)
+
+
+def _surplus(removable: tuple[float, ...], *, keep: float) -> int:
+    """How many replicas may go, the dearest first, while those that stay carry `keep`."""
+    capacity = sum(removable)
+    for count, worth in enumerate(removable):
+        capacity -= worth
+        if capacity < keep - ROUNDING:
+            return count
+    return len(removable)
 
 
 def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rule, str]:
@@ -254,7 +279,7 @@ def _terms(
         Term("rejected", load.rejected, "requests", sample_time=seen),
         Term("demand", estimate.demand, "replicas", sample_time=seen),
         Term("backlog", estimate.backlog, "replicas", sample_time=seen),
-        Term("forecast", estimate.outlook.demand, "replicas", estimate.choice.replicas),
+        Term("forecast", estimate.outlook.demand, "replicas", math.ceil(estimate.choice.replicas - ROUNDING)),
         Term("expectedMisses", 100 * estimate.choice.misses, "percent of requests"),
         Term("unavoidableMisses", 100 * estimate.floor, "percent of requests"),
         Term("errorBudgetSpent", 100 * estimate.spent, "percent"),

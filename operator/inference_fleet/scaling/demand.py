@@ -105,13 +105,15 @@ def rates_of(load: FleetLoad, traffic: Traffic) -> Rates | None:
 class Need:
     """Replicas of one variant that the load takes at the nominal limit: by tokens that come, by what they hold.
 
-    queue_seconds: of one replica, to serve what waits. unit: seconds of one replica per prompt token.
+    queue_seconds: of one replica, to serve what waits. unit: seconds of one replica per prompt token; request_seconds:
+    for a mean request.
     """
 
     compute: float
     space: float
     queue_seconds: float
     unit: float
+    request_seconds: float
 
     @property
     def demand(self) -> float:
@@ -155,6 +157,7 @@ def need_of(
         space=held / USABLE_SHARE,
         queue_seconds=(load.waiting + load.rejected) * request_seconds,
         unit=b1 / usable,
+        request_seconds=request_seconds,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
-from inference_fleet.scaling.demand import LEAST_DEMAND, Need, Rates, need_of, rates_of
+from inference_fleet.scaling.demand import LEAST_DEMAND, Rates, need_of, rates_of
 from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, Outlook
 from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, VariantMemory
 from inference_fleet.scaling.misses import read_misses
@@ -30,8 +30,6 @@ from inference_fleet.scaling.violation_curve import ViolationCurve
 
 # A pause of the signals counts as no more than this in the averages: what was known before it stays known.
 LONGEST_TICK_SECONDS: Final = 60.0
-# The worth of a variant follows its need over this time.
-WORTH_SECONDS: Final = 600.0
 MOST_REPLICAS: Final = 4096
 
 
@@ -83,12 +81,9 @@ def estimated(
         need_of(variant, step, rates=rates, load=load, traffic=traffic, pace_seconds=promise.pace_seconds)
         for variant, step in zip(limits.variants, steps, strict=True)
     ]
-    if len(needs) > 1:
-        variants = _with_worths(variants, limits, needs, seconds=seconds)
-        known = dict(variants)
-    worth = _worths(known, limits)
-    cold_start = _cold_start(known, limits)
     reference = needs[0]
+    worth = tuple(reference.request_seconds / need.request_seconds for need in needs)
+    cold_start = _cold_start(known, limits)
     ready = _ready(observation, limits, worth)
     queue_seconds = reference.queue_seconds / max(ready, worth[0])
     # Twice in a row, since one tick's tokens are a noisy measure.
@@ -124,16 +119,16 @@ def estimated(
     spent = budget.spent(target=promise.target, age=now - started)
     curve = violations.curve()
     price = price_in_replicas(pure_price(spent, target=promise.target), outlook)
-    choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS)
+    choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS, unit=min(worth))
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
         sustained = max(saturated, forecast.fastest)
         # The forecast may still lag behind what is there already; the price is that of the larger.
         dear = price * max(1.0, sustained / outlook.demand)
         extra = replicas_to_drain(reference.queue_seconds, price=dear, cold_start=cold_start)
-        choice = replace(choice, replicas=max(choice.replicas, math.ceil(sustained + extra)))
+        choice = replace(choice, replicas=max(choice.replicas, sustained + extra))
     elif saturated > ready:
-        choice = replace(choice, replicas=max(choice.replicas, math.ceil(saturated)))
+        choice = replace(choice, replicas=max(choice.replicas, saturated))
     estimate = Estimate(
         demand=reference.demand,
         backlog=reference.backlog,
@@ -211,9 +206,11 @@ def _with_fits(variants: _Variants, load: FleetLoad, *, now: float, age: float) 
         return variants
     found = []
     for name, learned in variants:
-        samples = [s for change in load.changes if change.variant == name for s in _step_samples(change)]
-        fit = learned.fit.learned(samples, now=now)
-        found.append((name, replace(learned, fit=fit) if fit is not learned.fit else learned))
+        if learned.fit.due(now=now, age=age):
+            samples = [s for change in load.changes if change.variant == name for s in _step_samples(change)]
+            fit = learned.fit.learned(samples, now=now)
+            learned = replace(learned, fit=fit) if fit is not learned.fit else learned
+        found.append((name, learned))
     return tuple(found)
 
 
@@ -228,23 +225,6 @@ def _step_samples(change: PodChange) -> tuple[StepSample, ...]:
             steps=change.steps,
         ),
     )
-
-
-def _with_worths(variants: _Variants, limits: Limits, needs: Sequence[Need], *, seconds: float) -> _Variants:
-    kept = math.exp(-seconds / WORTH_SECONDS)
-    seen = {variant.name: need.demand for variant, need in zip(limits.variants, needs, strict=True)}
-    return tuple(
-        (name, replace(learned, need=kept * learned.need + (1 - kept) * seen[name]))
-        if seen.get(name, 0.0) > LEAST_DEMAND
-        else (name, learned)
-        for name, learned in variants
-    )
-
-
-def _worths(known: Mapping[str, VariantMemory], limits: Limits) -> tuple[float, ...]:
-    """What one replica of each variant carries, in replicas of the first: need of the first by need of it."""
-    needs = [known.get(variant.name, NOTHING_LEARNED).need for variant in limits.variants]
-    return tuple(needs[0] / need if needs[0] > 0 and need > 0 else 1.0 for need in needs)
 
 
 def _ready(observation: Observation, limits: Limits, worth: Sequence[float]) -> float:

@@ -23,18 +23,18 @@ MAXIMUM_NEEDS: Final = 240
 
 @dataclass(frozen=True)
 class Held:
-    """The count that is held, and from when on less may do; None if nothing is pending."""
+    """What is held, in replicas of the first variant, and from when on less may do; None if nothing is pending."""
 
-    replicas: int
+    replicas: float
     lets_go: float | None
 
 
 def held(
-    needs: tuple[tuple[float, int], ...], *, need: int, cold_start: float, started: float, now: float
+    needs: tuple[tuple[float, float], ...], *, need: float, cold_start: float, started: float, now: float
 ) -> Held | None:
     """The largest need of the hold window; None while the scaler is young and holds everything.
 
-    needs: (unix seconds, replicas) of past ticks.
+    needs: (unix seconds, replicas of the first variant) of past ticks.
     """
     if now < young_until(started=started, cold_start=cold_start):
         return None

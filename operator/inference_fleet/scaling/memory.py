@@ -26,11 +26,10 @@ FORMER_VERSION: Final = "inference-fleet/scaler-memory/v1"
 
 @dataclass(frozen=True)
 class VariantMemory:
-    """What was learned of one variant. need: its replicas that the load takes if it carries all, averaged."""
+    """What was learned of one variant."""
 
     cold_start_seconds: tuple[float, ...] = ()
     fit: StepTimeFit = field(default_factory=StepTimeFit)
-    need: float = 0.0
 
 
 NOTHING_LEARNED: Final = VariantMemory()
@@ -40,13 +39,14 @@ NOTHING_LEARNED: Final = VariantMemory()
 class ScalerMemory:
     """Everything carried from one decision to the next.
 
-    started: when this memory began (its windows are not yet full before). needs: (time, replicas) of past ticks with
-    known signals, for the hold. seen_at: the last such tick; learned_at: the last one learned from. idle_since: since
-    when idleness is proved. last_down: time of the last step down. The rest is learned; each class says what it is.
+    started: when this memory began (its windows are not yet full before). needs: (time, replicas of the first variant)
+    of past ticks with known signals, for the hold. seen_at: the last such tick; learned_at: the last one learned from.
+    idle_since: since when idleness is proved. last_down: time of the last step down. The rest is learned; each class
+    says what it is.
     """
 
     started: float | None = None
-    needs: tuple[tuple[float, int], ...] = ()
+    needs: tuple[tuple[float, float], ...] = ()
     idle_since: float | None = None
     unknown_since: float | None = None
     last_down: float | None = None

@@ -18,7 +18,7 @@ from inference_fleet.scaling.violation_curve import LOG_FIRST, LOG_RATIO, Curve
 # How many times the mean fleet one would pay for not failing everybody, at a target of 99 %.
 START_PRICE: Final = 22.0
 LEAST_PRICE: Final = 9.0
-MOST_PRICE: Final = 60.0
+MOST_PRICE: Final = 150.0
 USUAL_TARGET: Final = 0.99
 # The part of the budget's window that is not lived yet counts as spent to this share.
 USUAL_SPENT: Final = 0.95
@@ -86,18 +86,22 @@ def replicas_to_drain(queue_seconds: float, *, price: float, cold_start: float) 
 class Choice:
     """The cheapest capacity (replicas) and the share of misses expected with it."""
 
-    replicas: int
+    replicas: float
     misses: float
 
 
-def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int) -> Choice:
-    """The N in 1..most that minimises N + price x E(N), among those whose E(N) is tolerable."""
-    misses = _Expected(outlook, curve)
-    low, share = _least_tolerable(
-        misses, guess=math.ceil(outlook.demand), tolerable=curve.floor + MOST_MISSES, most=most
-    )
-    best = Choice(low, share)
-    least = best.replicas + price * best.misses
+def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int, unit: float = 1.0) -> Choice:
+    """The N in 1..most times `unit` that minimises N + price x E(N), among those whose E(N) is tolerable.
+
+    unit: what the smallest variant carries, in replicas of the first: the steps in which capacity can be had.
+    """
+    misses = _Expected(outlook, curve, unit=unit)
+    price /= unit
+    tolerable = curve.floor + MOST_MISSES
+    guess = math.ceil(outlook.demand / unit)
+    low, best_share = _least_tolerable(misses, guess=guess, tolerable=tolerable, most=most)
+    best = low
+    least = best + price * best_share
     # Fleets of hundreds need no exact count.
     step = max(1, low // EXACT_UP_TO)
     candidate = low + step
@@ -105,9 +109,9 @@ def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int) -> Choi
     while candidate <= most and candidate + price * curve.floor < least:
         share = misses.of(candidate)
         if candidate + price * share < least:
-            best, least = Choice(candidate, share), candidate + price * share
+            best, best_share, least = candidate, share, candidate + price * share
         candidate += step
-    return best
+    return Choice(best * unit, best_share)
 
 
 def _least_tolerable(misses: _Expected, *, guess: int, tolerable: float, most: int) -> tuple[int, float]:
@@ -134,11 +138,11 @@ class _Expected:
 
     __slots__ = ("_base", "_errors", "_last", "_rises", "_shares")
 
-    def __init__(self, outlook: Outlook, curve: Curve) -> None:
+    def __init__(self, outlook: Outlook, curve: Curve, *, unit: float) -> None:
         self._shares = curve.shares
         self._rises = [b - a for a, b in pairwise(curve.shares)]
         self._last = len(curve.shares) - 1
-        self._base = (outlook.log_demand - LOG_FIRST) / LOG_RATIO
+        self._base = (outlook.log_demand - math.log(unit) - LOG_FIRST) / LOG_RATIO
         self._errors = [(error / LOG_RATIO, weight) for error, weight in outlook.spread]
 
     def of(self, replicas: int) -> float:

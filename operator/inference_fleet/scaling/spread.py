@@ -11,6 +11,7 @@ from inference_fleet.scaling.types import VariantLimits, VariantObservation
 
 # A worth is a quotient of measured numbers: 3.0000001 replicas are three.
 ROUNDING: Final = 1e-6
+SECONDS_PER_HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,36 @@ def replicas_for_load(load: float, carriers: Sequence[Carrier], *, kept: Mapping
             first.limits.max_replicas, counts[first.limits.name] + math.ceil(rest / first.worth - ROUNDING)
         )
     return counts
+
+
+def worths_by_cost(counts: Mapping[str, int], carriers: Sequence[Carrier]) -> tuple[float, ...]:
+    """What each replica carries, in the order in which they would go: the dearest by what they carry first."""
+    return tuple(c.worth for c in reversed(by_cost(carriers)) for _ in range(counts.get(c.limits.name, 0)))
+
+
+def cheaper_fleet(
+    current: Mapping[str, int],
+    need: Mapping[str, int],
+    carriers: Sequence[Carrier],
+    *,
+    cold_start: float,
+    most: int,
+) -> dict[str, int]:
+    """The current replicas, and those of the cheapest fleet beside them if it soon pays to move there.
+
+    The dear ones go later, when the others serve. It pays if an hour's saving is more than both fleets side by side
+    for two cold starts. Example: 2 x 8 dollars, or 4 x 2 dollars; 8 dollars an hour against 8 x 2 x 120 s = 0.53.
+    """
+    prices = {c.limits.name: c.limits.cost_per_replica_hour for c in carriers}
+    both = {name: max(current.get(name, 0), count) for name, count in need.items()}
+    if len(carriers) == 1 or None in prices.values() or both == dict(current) or sum(both.values()) > most:
+        return dict(current)
+
+    def cost(counts: Mapping[str, int]) -> float:
+        return sum((prices.get(name) or 0.0) * count for name, count in counts.items())
+
+    moving = (cost(both) - cost(current)) * 2 * cold_start / SECONDS_PER_HOUR
+    return both if cost(current) - cost(need) > moving else dict(current)
 
 
 def split_total(total: int, carriers: Sequence[Carrier], current: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
