@@ -1,0 +1,111 @@
+"""What the scaler does not do: swing with noise, fall for silence, forget over a restart."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from builders.scaling import Scaler, limits, variant, variant_limits
+from inference_fleet.scaling.hold import HOLD_COLD_STARTS
+from inference_fleet.scaling.memory import MAXIMUM_BYTES, ScalerMemory
+from inference_fleet.scaling.types import VariantObservation
+
+COLD_START_SECONDS = 120.0
+
+
+def scaler() -> Scaler:
+    return Scaler(limits(variant_limits(cold_start_seconds=COLD_START_SECONDS, max_replicas=40), max_replicas=40))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_of_a_fifth_turns_the_fleet_at_most_once_a_hold(seed: int) -> None:
+    chance = random.Random(seed)
+    one, ready, counts = scaler(), 5, []
+    for _ in range(960):
+        running = 60.0 * max(0.0, chance.gauss(1.0, 0.2))
+        ready = one.tick(variant(at=one.now, ready=ready, running=running)).total
+        counts.append(ready)
+    moves = [later - earlier for earlier, later in itertools.pairwise(counts) if later != earlier]
+    turns = sum((a > 0) != (b > 0) for a, b in itertools.pairwise(moves))
+    assert turns <= 960 * 15 / (HOLD_COLD_STARTS * COLD_START_SECONDS)
+    assert 5 <= counts[-1] <= 12  # 60 requests fill 4.1 batches
+
+
+def test_an_hour_without_prometheus_changes_nothing_and_its_return_brings_no_dip() -> None:
+    one = scaler()
+    ready = 6
+    for _ in range(240):
+        ready = one.tick(variant(at=one.now, ready=ready, running=60.0)).total
+    before = ready
+    pods = tuple(f"a-{index}" for index in range(before))
+    for _ in range(240):
+        silent = VariantObservation("a", desired=before, ready=before, ready_pods=pods)
+        assert one.tick(silent, problem="Prometheus does not answer").total == before
+    for _ in range(40):
+        assert one.tick(variant(at=one.now, ready=before, running=60.0)).total >= before - 1
+
+
+def test_a_restart_from_the_checkpoint_goes_on_as_if_nothing_had_been() -> None:
+    chance = random.Random(4)
+    one, ready = scaler(), 6
+    for _ in range(900):
+        ready = one.tick(variant(at=one.now, ready=ready, running=60.0 * chance.uniform(0.7, 1.3))).total
+    text = one.memory.to_json()
+    assert len(text.encode()) <= MAXIMUM_BYTES
+    again = ScalerMemory.from_json(text)
+    assert again == one.memory
+    restarted = Scaler(one.limits, memory=again, now=one.now)
+    for _ in range(20):
+        seen = variant(at=one.now, ready=ready, running=60.0)
+        assert restarted.tick(seen).replicas == one.tick(seen).replicas
+
+
+def test_a_restart_without_a_checkpoint_keeps_at_least_what_there_is() -> None:
+    fresh = Scaler(limits(variant_limits(cold_start_seconds=COLD_START_SECONDS)), memory=ScalerMemory.empty())
+    for _ in range(20):
+        assert fresh.tick(variant(at=fresh.now, ready=6, running=5.0)).total == 6
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "null", "[]", '{"schemaVersion":"another"}', '{"schemaVersion":"inference-fleet/scaler-memory/v2"}'],
+)
+def test_a_damaged_checkpoint_is_none(damage: str) -> None:
+    assert ScalerMemory.from_json(damage) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "lie"),
+    [
+        ('"ticks":30', '"ticks":-1e999'),
+        ('"ticks":30', '"ticks":"many"'),
+        ('"started":', '"started":[],"x":'),
+        ('"weights":[', '"weights":[1,'),
+        ('"requests":[', '"requests":[-5,'),
+    ],
+)
+def test_a_checkpoint_with_wrong_values_is_none(field: str, lie: str) -> None:
+    one = scaler()
+    for _ in range(31):
+        one.tick(variant(at=one.now, ready=3, running=20.0))
+    text = one.memory.to_json()
+    assert field in text
+    assert ScalerMemory.from_json(text.replace(field, lie, 1)) is None
+
+
+def test_a_checkpoint_of_the_former_schema_keeps_its_cold_starts_and_its_hold() -> None:
+    former = (
+        '{"schemaVersion":"inference-fleet/scaler-memory/v1","started":1.0,"needs":[[2.0,3]],"loads":[],'
+        '"idleSince":null,"unknownSince":null,"lastDown":null,"promptPerGenerated":5.0,"pods":[],"variants":[["a",[7.0]]]}'
+    )
+    memory = ScalerMemory.from_json(former)
+    assert memory is not None
+    assert (memory.started, memory.needs) == (1.0, ((2.0, 3.0),))
+    assert memory.variant("a").cold_start_seconds == (7.0,)
+
+
+def test_fields_that_a_later_release_adds_do_not_damage_a_checkpoint() -> None:
+    text = ScalerMemory(started=5.0).to_json().replace('"started":5.0', '"started":5.0,"later":[1,{"a":2}]')
+    assert ScalerMemory.from_json(text) == ScalerMemory(started=5.0)
