@@ -164,9 +164,10 @@ def test_nothing_is_left_after_down() -> None:
 
 
 _PARENT = """
-import sys, time
+import signal, sys, time
 from inference_fleet.sandbox.cluster import Sandbox
 from inference_fleet.sandbox.state import Settings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 with Sandbox.start(Settings(name=sys.argv[1], nodes=0)):
     print("up", flush=True)
     time.sleep(600)
