@@ -132,6 +132,10 @@ _ONLINE_ALONE = (
 )
 
 
+# vLLM finds the layers by a type that the published files have and transformers' own class has not.
+_OTHER_TYPES = {"InklingForCausalLM"}
+
+
 def _words(document: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
     mine, theirs = document["speculative"], facts["speculative"]
     # Listed by vLLM, and no longer anything that it runs: the data names a successor.
@@ -142,5 +146,7 @@ def _words(document: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[st
     if sorted(mine["keys"]) != theirs["keys"]:
         yield "speculative keys"
     yield from (f"draft {name}" for name in mine["draftArchitectures"] if name not in theirs["architectures"])
+    listed = {*mine["mtpArchitectures"]} - _OTHER_TYPES
+    yield from (f"layers of {name}" for name, has in theirs["furtherLayers"].items() if has != (name in listed))
     if sorted(document["kvCacheTypes"]) != facts["kvCacheTypes"]:
         yield "KV cache types"

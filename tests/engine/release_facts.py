@@ -107,7 +107,41 @@ def speculative() -> dict[str, Any]:
         "methods": sorted(flat(module.SpeculativeMethod)),
         "keys": sorted(module.SpeculativeConfig.__pydantic_fields__),
         "architectures": sorted(registry._SPECULATIVE_DECODING_MODELS),
+        "furtherLayers": further_layers(module),
     }
+
+
+class Checkpoint:
+    """As much of a config.json as tells whether a model has layers that predict further tokens."""
+
+    def __init__(self, model_type: str, architecture: str) -> None:
+        self.model_type = model_type
+        self.architectures = [architecture]
+        self.num_nextn_predict_layers = self.mtp_num_hidden_layers = self.hc_count = 1
+        self.layer_types: list[str] = []
+        self.mtp_config = {"num_nextn_predict_layers": 1}
+
+    @property
+    def text_config(self) -> Checkpoint:
+        return self
+
+    def get_text_config(self) -> Checkpoint:
+        return self
+
+    def update(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+
+
+def further_layers(module: Any) -> dict[str, bool]:
+    """Of every class of a language model that transformers knows: whether this vLLM finds such layers in it."""
+    names = importlib.import_module("transformers.models.auto.modeling_auto").MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    kinds = flat(module.MTPModelTypes)
+    found: dict[str, bool] = {}
+    for model_type, classes in names.items():
+        for architecture in (classes,) if isinstance(classes, str) else classes:
+            changed = module.SpeculativeConfig.hf_config_override(Checkpoint(model_type, architecture))
+            found[architecture] = found.get(architecture, False) or changed.model_type in kinds
+    return found
 
 
 def flat(literal: Any) -> set[str]:
