@@ -126,6 +126,8 @@ def estimated(
         # The forecast may still lag behind what is there already; the price is that of the larger.
         dear = price * max(1.0, sustained / outlook.demand)
         extra = replicas_to_drain(reference.queue_seconds, price=dear, cold_start=cold_start)
+        # No faster than it came: a crowd's queue of a cold start is worked off in another by twice the replicas.
+        extra = min(extra, max(1.0, sustained))
         choice = replace(choice, replicas=max(choice.replicas, sustained + extra))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, saturated))
