@@ -1,7 +1,7 @@
 """How near scaling policies come to an offline optimum: benchmarks/scaling.md and benchmarks/results/scaling.json.
 
-    python benchmarks/scaling.py [--part PART ...] [--seeds N] [--jobs N] [--seconds S] [--fresh] [--tune]
-                                 [--partial] [--output FOLDER]
+    python benchmarks/scaling.py [--part PART ...] [--case NAME ...] [--seeds N] [--jobs N] [--seconds S] [--fresh]
+                                 [--tune] [--partial] [--output FOLDER]
 
 Parts: slice (for tests), suite, ramp, conditions, variants, days; with TRACES=DIR also recorded and unseen. Every run
 is kept in the cache folder under what it depends on, so that a benchmark that was stopped (or ran out of --seconds)
@@ -62,6 +62,7 @@ def main() -> int:
     """Run what is left, or as much of it as there are seconds for, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", help="only these (slice is only run when named)")
+    parser.add_argument("--case", action="append", help="only cases of these names")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seeds", type=int, default=5, help="at most so many of every case")
@@ -71,6 +72,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks")
     options = parser.parse_args()
     chosen = [case for case in cases() if (case.part in options.part if options.part else case.part != "slice")]
+    chosen = [case for case in chosen if not options.case or case.name in options.case]
     chosen = [dataclasses.replace(case, seeds=case.seeds[: options.seeds + (case.part == "ramp")]) for case in chosen]
     if not chosen:
         parser.error("no such part, or it needs TRACES=DIR")

@@ -14,6 +14,7 @@ from pathlib import Path
 from inference_fleet.simulation.fleet import FleetSettings, Routing, VariantModel
 from inference_fleet.simulation.policies.catalogue import POLICIES
 from inference_fleet.simulation.scenario import (
+    LLAMA_8B_2H100,
     LLAMA_8B_A100,
     LLAMA_8B_L4,
     LLAMA_70B_4H100,
@@ -35,6 +36,7 @@ SEEDS = range(5)
 
 L4 = (VariantModel(name="l4", engine=LLAMA_8B_L4),)
 A100 = (VariantModel(name="a100", engine=LLAMA_8B_A100),)
+H100_8B = (VariantModel(name="2xh100", engine=LLAMA_8B_2H100),)
 H100_70B = (VariantModel(name="4xh100", engine=LLAMA_70B_4H100),)
 # A cheap and slow card beside a dear and fast one: the second costs three times as much and does about four times as
 # much prefill, but no replica of it can be had in part.
@@ -194,7 +196,7 @@ def _recorded(folder: Path) -> tuple[Case, ...]:
                 "mooncake-conversation.csv.gz",
                 8,
                 (0, 1),
-                variants=A100,
+                variants=H100_8B,
                 first_seconds=5.0,
                 pace_seconds=0.1,
             ),

@@ -12,7 +12,7 @@ import click
 from inference_fleet.cli.main import EXIT_REFUSED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-ENGINES = ("llama-8b-l4", "llama-8b-a100", "llama-70b-4xh100", "llama-70b-4xl4", "qwen-32b-2xh100")
+ENGINES = ("llama-8b-l4", "llama-8b-a100", "llama-8b-2xh100", "llama-70b-4xh100", "llama-70b-4xl4", "qwen-32b-2xh100")
 
 
 def _from_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:

@@ -27,6 +27,13 @@ LLAMA_70B_4H100: Final = EngineModel(
     ),
     kv_cache_tokens=2_050_000,
 )
+# Llama-3.1-8B on two H100 (tensor parallel), for long contexts, same source.
+LLAMA_8B_2H100: Final = EngineModel(
+    step_time=StepTimeModel(
+        base_seconds=6.91e-3, per_prefill_token_seconds=17.7e-6, per_decoding_sequence_seconds=2.8e-6
+    ),
+    kv_cache_tokens=2_110_000,
+)
 # An 8B model in FP8 on one L4, from the card's published figures: 8 GB of weights at 80 % of 300 GB/s; 16 GFLOP a token
 # at 35 % of 242 TFLOPS; 12 GB of cache at 128 KiB a token.
 LLAMA_8B_L4: Final = EngineModel(
@@ -160,6 +167,7 @@ def engine_of(variant: VariantLimits) -> EngineModel:
 ENGINES: Final = {
     "llama-8b-l4": LLAMA_8B_L4,
     "llama-8b-a100": LLAMA_8B_A100,
+    "llama-8b-2xh100": LLAMA_8B_2H100,
     "llama-70b-4xh100": LLAMA_70B_4H100,
     "llama-70b-4xl4": LLAMA_70B_4L4,
     "qwen-32b-2xh100": QWEN_32B_2H100,
