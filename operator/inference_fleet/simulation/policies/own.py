@@ -30,4 +30,4 @@ def _own(limits: Limits, parameters: Mapping[str, float]) -> OwnScaler:
     return OwnScaler(limits)
 
 
-OWN = PolicyKind(name="fleet", source="this project: docs/explanation/laboratory.md", defaults={}, build=_own)
+OWN = PolicyKind(name="fleet", source="this project: docs/explanation/scaling.md", defaults={}, build=_own)
