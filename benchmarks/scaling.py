@@ -230,9 +230,10 @@ def _document(part: str, todo: list[Job], answers: dict[Job, dict[str, Any]]) ->
     return compare_document([answer["run"] for answer in own if "run" in answer], frontiers)
 
 
-def _core_minutes(part: str, todo: list[Job], answers: dict[Job, dict[str, Any]]) -> float:
-    """Processor time of all runs of a part, when they were made."""
-    return round(sum(answers[job].get("coreSeconds", 0.0) for job in todo if job.part == part) / 60, 1)
+def _core_minutes(part: str, todo: list[Job], answers: dict[Job, dict[str, Any]]) -> float | None:
+    """Processor time of all runs of a part, when they were made; None if it was not noted for one of them."""
+    seconds = [answers[job].get("coreSeconds") for job in todo if job.part == part]
+    return None if None in seconds else round(sum(seconds) / 60, 1)
 
 
 def _file(job: Job) -> Path:

@@ -50,7 +50,9 @@ cold start 120 s (log-normal, coefficient of variation 0.25) unless said otherwi
 def page(documents: Mapping[str, Document]) -> str:
     """The whole page."""
     sections = [_section(part, documents[part]) for part in TITLES if part in documents]
-    minutes = {part: documents[part].get("coreMinutes") or 0.0 for part in TITLES if part in documents}
+    minutes = {part: documents[part].get("coreMinutes") for part in TITLES if part in documents}
+    if None in minutes.values():
+        return "\n".join([PREAMBLE, *sections])
     total = f"All runs took {sum(minutes.values()):.0f} minutes of one core when they were made ("
     total += ", ".join(f"{part} {value:.0f}" for part, value in minutes.items()) + ").\n"
     return "\n".join([PREAMBLE, *sections, total])
