@@ -116,9 +116,10 @@ def test_an_engine_that_does_not_start_is_named(world: OperatorSandbox, name: st
     world.kubectl(
         "wait",
         f"infd/{name}",
-        '--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=EngineCrashed',
+        '--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=OutOfDeviceMemory',
         "--timeout=90s",
     )
+    assert "memory is not enough" in world.condition(name, "Ready")["message"]
     assert world.condition(name, "Reconciling")["status"] == "True"
 
 
