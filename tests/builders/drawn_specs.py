@@ -119,6 +119,7 @@ MISTAKES: Sequence[Mapping[str, Any]] = (
     {"speculative": {"method": "ngram", "numSpeculativeTokens": 3, "promptLookupMin": 9, "promptLookupMax": 2}},
     {"extraArgs": ["--seed=1", "--seed=2"]},
     {"extraArgs": ["--stream-interval=0"]},
+    {"speculative": {"method": "suffix"}},
     {"trustRemoteCode": True},
     TOO_LONG,
 )

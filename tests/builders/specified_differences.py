@@ -47,6 +47,13 @@ REFUSED_BY_THE_OPERATOR_ALONE: Mapping[tuple[str, str], str] = {
         "vLLM reads the ranges when it starts: it ends there, or takes less than was said"
     ),
 }
+# The same for what so few specs say that a sample of 2,000 may hold none.
+SELDOM_MET: Mapping[tuple[str, str], str] = {
+    (
+        "quantization._unknown",
+        f"{_VLLM}.quantization.method",
+    ): "vLLM reads a name in capitals, too; there is one spelling",
+}
 # Rules of the API itself that are none of vLLM's.
 _RANGES = "vLLM reads the ranges when it starts, and ends there"
 BROKEN_RULES_VLLM_LACKS: Mapping[str, str] = {
@@ -64,6 +71,7 @@ BROKEN_RULES_VLLM_LACKS: Mapping[str, str] = {
 OF_THIS_MACHINE: Mapping[str, str] = {
     "Model Runner V1 does not support: dspark": "on GPUs vLLM has another runner",
     "only supported on CUDA devices": _DEVICE,
+    "Arctic Inference is required": "the image that the spec names is said to have it",
     "backend tokenizer|failed to tokenize reasoning": "the folder holds no tokenizer",
 }
 # Rules that no drawn spec can break.

@@ -106,6 +106,7 @@ def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
         ({"batching": {"schedulingPolicy": "lottery"}}, "batching.schedulingPolicy", Reason.UNSUPPORTED_SETTING),
         ({"speculative": {"method": "medusa"}}, "speculative.method", Reason.UNSUPPORTED_SETTING),
         ({"speculative": {"method": "custom_class"}}, "speculative.method", Reason.UNSUPPORTED_SETTING),
+        ({"speculative": {"method": "suffix"}}, "speculative.method", Reason.UNSUPPORTED_SETTING),
         ({"speculative": {"method": "ngram"}}, "speculative.numSpeculativeTokens", Reason.CONFLICTING_SETTINGS),
         (
             {
@@ -183,7 +184,7 @@ def test_what_cannot_work_is_refused_at_its_field(vllm: dict[str, Any], path: st
                 "model": {"huggingFace": {"repository": "org/draft"}},
             },
         },
-        {"speculative": {"method": "suffix"}},
+        {"speculative": {"method": "suffix"}, "image": "registry.example.com/vllm-with-arctic:1"},
         {"quantization": {"method": "mxfp8"}, "dtype": "float16"},
         {"parallelism": {"tensorParallelSize": 2, "pipelineParallelSize": 2}},
         {"extraArgs": ["--compilation-config.mode=3", "--compilation-config.cudagraph_mode=FULL"]},

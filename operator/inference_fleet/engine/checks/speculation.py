@@ -33,7 +33,7 @@ def method(case: Case) -> Iterator[Finding]:
         yield Advice(f"{_PATH}.method", Reason.DEPRECATED, message, way_out)
     if name == "suffix" and case.engine.image is None:
         message = "suffix needs the Python package arctic-inference, which vLLM does not bring along."
-        yield Advice(f"{_PATH}.method", Reason.UNSUPPORTED_SETTING, message, "Name an image that has it.")
+        yield Refusal(f"{_PATH}.method", Reason.UNSUPPORTED_SETTING, message, "Name an image that has it.")
     if name == "dspark" and case.platform == "CPU":
         message = "vLLM has dspark for GPUs only."
         yield Refusal(f"{_PATH}.method", Reason.UNSUPPORTED_ON_ACCELERATOR, message, "Use ngram or draft_model.")
