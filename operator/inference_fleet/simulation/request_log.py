@@ -107,7 +107,6 @@ class RequestLog:
 
     def inter_token_latency(self, requests: Any) -> Any:
         """Mean seconds per token after the first; 0 for a single token; NaN if it did not finish."""
-        gaps = self.output_tokens[requests] - 1
-        return np.where(gaps > 0, self.finish[requests] - self.first_token[requests], 0 * self.finish[requests]) / (
-            np.maximum(1, gaps)
-        )
+        # A single token is first and last in the same moment: 0 by any number of gaps.
+        gaps = np.maximum(1, self.output_tokens[requests] - 1)
+        return (self.finish[requests] - self.first_token[requests]) / gaps

@@ -82,18 +82,21 @@ def simulate_policy(
     horizon = math.ceil(log.span_seconds / SLOT_SECONDS) * SLOT_SECONDS
     moments: list[Moment] = []
     tick = TICK_SECONDS
+    # Asked once: a protocol is slow to look for.
+    timetable = policy if isinstance(policy, Timetable) else None
+    watcher = None if isinstance(policy, Timetable) else policy
     while tick <= horizon:
-        if isinstance(policy, Timetable):
-            fleet.advance(tick)
-            wanted = policy.at(tick)
-        else:
+        if watcher is not None:
             fleet.advance(tick - observer.draw_age())
             scrape = observer.scrape()
             fleet.advance(tick)
-            wanted = policy.decide(observer.show(scrape))
+            wanted = watcher.decide(observer.show(scrape))
+        elif timetable is not None:
+            fleet.advance(tick)
+            wanted = timetable.at(tick)
         for place, count in enumerate(wanted):
             fleet.scale(place, count)
-        if not isinstance(policy, Timetable) or tick % SLOT_SECONDS == 0:
+        if timetable is None or tick % SLOT_SECONDS == 0:
             moments.append(_moment(fleet))
         if progress is not None:
             progress(tick / horizon)
