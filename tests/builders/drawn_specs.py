@@ -126,6 +126,7 @@ MISTAKES: Sequence[Mapping[str, Any]] = (
 _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "quantization": {"quantization": {"method": "online"}},
     "speculative": {"speculative": {"method": "ngram", "numSpeculativeTokens": 3}},
+    "kvCache.enablePrefixCaching": {"kvCache": {"enablePrefixCaching": True}},
     "parallelism.enableExpertParallel": {"parallelism": {"tensorParallelSize": 2, "enableExpertParallel": True}},
 }
 

@@ -67,11 +67,16 @@ BROKEN_RULES_VLLM_LACKS: Mapping[str, str] = {
         "vLLM takes them and does not use them"
     ),
 }
+SELDOM_BROKEN: Mapping[str, str] = {
+    'speculative.method "none" only makes sense in a variant: leave speculative out': "a word of the API",
+}
 # What vLLM says against accepted specs for want of something that a pod has: a pattern of its words.
 OF_THIS_MACHINE: Mapping[str, str] = {
     "Model Runner V1 does not support: dspark": "on GPUs vLLM has another runner",
     "only supported on CUDA devices": _DEVICE,
     "Arctic Inference is required": "the image that the spec names is said to have it",
+    r"\(awq\) does not match .*\((awq_marlin|auto_awq)\)": "the build for processor cores reads these as awq only",
+    "Failed to load mistral 'params.json'": "the folder has no params.json",
     "backend tokenizer|failed to tokenize reasoning": "the folder holds no tokenizer",
 }
 # Rules that no drawn spec can break.

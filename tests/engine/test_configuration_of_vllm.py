@@ -20,6 +20,8 @@ VERSION = "0.32.0"
 SHAPE = {"numHiddenLayers": 2, "numAttentionHeads": 4, "maxPositionEmbeddings": 4096}
 CPU: dict[str, Any] = {"platform": "CPU", "architecture": "x86_64", "devices": None, "deviceMemory": "16Gi"}
 CASES: dict[str, dict[str, Any]] = {
+    # First, because vLLM writes it into the default of another flag: nothing after it may be refused for it.
+    "routes of experts": {"extraArgs": ["--enable-return-routed-experts"]},
     "nothing said": {},
     "a length": {"maxModelLen": 1024},
     "too long": {"maxModelLen": 8192},
@@ -63,6 +65,8 @@ CASES: dict[str, dict[str, Any]] = {
     "eager and unoptimized": {"enforceEager": True, "optimizationLevel": 0, "dtype": "bfloat16"},
     "float32": {"dtype": "float32"},
     "an unknown type": {"dtype": "int8"},
+    "mamba blocks": {"extraArgs": ["--mamba-block-size=16"], "kvCache": {"enablePrefixCaching": True}},
+    "mamba blocks of no cache": {"extraArgs": ["--mamba-block-size=16"], "kvCache": {"enablePrefixCaching": False}},
     "further flags": {"extraArgs": ["--seed=3", "--stream-interval=2", "--no-scheduler-reserve-full-isl"]},
 }
 

@@ -8,6 +8,7 @@ Configuring goes on from parsing to vLLM's own check of the whole: --model must 
 """
 
 import contextlib
+import copy
 import importlib
 import io
 import json
@@ -160,7 +161,10 @@ def configure(parser: Any, words: list[str]) -> dict[str, Any]:
     arguments = importlib.import_module("vllm.engine.arg_utils").AsyncEngineArgs
     server = importlib.import_module("vllm.usage.usage_lib").UsageContext.OPENAI_API_SERVER
     try:
-        arguments.from_cli_args(parser.parse_args(words)).create_engine_config(usage_context=server)
+        # Own copies: vLLM writes what one flag says into the object that is another's default, and the parser hands out
+        # that object again (0.32: --enable-return-routed-experts into --aux-output-config, refused ever after).
+        values = copy.deepcopy(parser.parse_args(words))
+        arguments.from_cli_args(values).create_engine_config(usage_context=server)
     except (SystemExit, Exception) as error:
         return {"error": str(error).strip().splitlines()[:3]}
     return {}
