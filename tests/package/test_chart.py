@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,63 +10,18 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from builders.helm import CHART, SYSTEM, prepared
 from builders.pod_security import violations
+from builders.rendered import CLASSES, MONITORING, ROOT, Object, call, kustomized, overlay, rendered
 from inference_fleet import __version__
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.parse import parse_accelerator_class, parse_inference_deployment
 from inference_fleet.controller.permissions import permissions
 from inference_fleet.engine.catalogue import built_in_accelerators
-from inference_fleet.sandbox.tools import silent, tool_path
-from inference_fleet.sandbox.tools.catalog import catalog
-from inference_fleet.sandbox.tools.local import in_cache, on_path
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-CHART: Final = ROOT / "charts/inference-fleet"
-NAMESPACE: Final = "inference-fleet-system"
-MONITORING: Final = tuple(
-    word
-    for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule")
-    for word in ("-a", f"monitoring.coreos.com/v1/{kind}")
-)
 ADDED: Final = ("monitoring", "network-policy", "edit-role", "tenant-policies")
-CLASSES: Final = ("-a", "inferencefleet.io/v1alpha1/AcceleratorClass")
 # Labels that only Helm sets, and that an object has under kustomize alone.
 OF_HELM: Final = ("helm.sh/chart", *(f"app.kubernetes.io/{name}" for name in ("instance", "version", "managed-by")))
-
-Object = dict[str, Any]
-
-
-def call(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a tool; the caller looks at the status."""
-    path = tool_path(words[0], kubernetes_version="1.37.1", progress=silent)
-    return subprocess.run([str(path), *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-
-
-def cached(name: str) -> bool:
-    """Whether a tool is there without building it."""
-    tool = catalog()[name]
-    return any(isinstance(found, Path) for found in (on_path(tool), in_cache(tool)))
-
-
-def rendered(*words: str, values: Mapping[str, Any] | None = None, folder: Path | None = None) -> list[Object]:
-    """What `helm template` makes of these values."""
-    given: tuple[str, ...] = ()
-    if values is not None:
-        assert folder is not None
-        path = folder / "values.yaml"
-        path.write_text(json.dumps(values), encoding="utf-8")
-        given = ("-f", str(path))
-    done = call(
-        "helm", "template", "inference-fleet", str(CHART), "-n", NAMESPACE, "--kube-version", "1.37.1", *given, *words
-    )
-    assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
-
-
-def kustomized(folder: str) -> list[Object]:
-    done = call("kubectl", "kustomize", str(ROOT / folder))
-    assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
 
 
 def by_name(objects: list[Object]) -> dict[tuple[str, str], Object]:
@@ -91,9 +45,9 @@ def one(objects: list[Object], kind: str) -> Object:
 
 
 def test_chart_and_base_are_the_same_installation() -> None:
-    chart, base = by_name(rendered()), by_name(kustomized("manifests/base"))
+    chart, base = by_name(rendered()), by_name(kustomized(ROOT / "manifests/base"))
     # Helm has its own way to make a namespace.
-    del base["Namespace", NAMESPACE]
+    del base["Namespace", SYSTEM]
     assert chart.keys() == base.keys()
     for place, wanted in base.items():
         assert chart[place] == wanted, place
@@ -258,13 +212,13 @@ def test_with_every_switch_on_the_pod_stays_restricted(tmp_path: Path) -> None:
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443, 9090, 8000}
 
 
-@pytest.mark.skipif(not cached("helm3"), reason="helm 3 is not in the cache")
+@pytest.mark.skipif(not prepared("helm3"), reason="helm 3 is not in the cache")
 @pytest.mark.parametrize(
     "words", [(), ("--set", "namespaces={chat},crds.keep=false", *CLASSES), ("--set", "userRoles=3")]
 )
 def test_helm_3_and_4_make_the_same_of_it(words: tuple[str, ...]) -> None:
     # Without a cluster each takes the Kubernetes release it was built for.
-    given = ("template", "inference-fleet", str(CHART), "-n", NAMESPACE, "--kube-version", "1.37.1", *words)
+    given = ("template", "inference-fleet", str(CHART), "-n", SYSTEM, "--kube-version", "1.37.1", *words)
     old, new = call("helm3", *given), call("helm", *given)
     assert old.returncode == new.returncode
 
@@ -276,23 +230,9 @@ def test_helm_3_and_4_make_the_same_of_it(words: tuple[str, ...]) -> None:
     assert ("/userRoles" in old.stderr) == ("/userRoles" in new.stderr)
 
 
-def overlay(folder: Path, *components: str, **more: str) -> dict[tuple[str, str], Object]:
-    """The base with components over it."""
-    folder.mkdir()
-    # kustomize wants relative paths.
-    up = "../" * len(folder.parts[1:]) + str(ROOT).lstrip("/")
-    given = {"components": [f"{up}/manifests/components/{name}" for name in components], **more}
-    text = json.dumps({"kind": "Kustomization", "resources": [f"{up}/manifests/base"], **given})
-    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
-    done = call("kubectl", "kustomize", str(folder))
-    assert done.returncode == 0, done.stderr
-    found = by_name([each for each in yaml.safe_load_all(done.stdout) if each])
-    del found["Namespace", NAMESPACE]
-    return found
-
-
 def test_the_component_for_one_namespace_is_what_the_chart_makes_of_a_list(tmp_path: Path) -> None:
-    base = overlay(tmp_path / "overlay", "namespaced")
+    base = by_name(overlay(tmp_path / "overlay", "namespaced"))
+    del base["Namespace", SYSTEM]
     chart = by_name(rendered("--set", "namespaces={models}"))
     assert chart.keys() == base.keys()
     for objects in (chart, base):
@@ -304,7 +244,8 @@ def test_the_component_for_one_namespace_is_what_the_chart_makes_of_a_list(tmp_p
 
 
 def test_the_components_are_what_the_charts_switches_add(tmp_path: Path) -> None:
-    base = overlay(tmp_path / "overlay", *ADDED, namespace=NAMESPACE)
+    base = by_name(overlay(tmp_path / "overlay", *ADDED, namespace=SYSTEM))
+    del base["Namespace", SYSTEM]
     switches = ("serviceMonitor", "podMonitor", "rules", "dashboards")
     values = {
         "monitoring": {key: {"enabled": True} for key in switches},

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -13,32 +11,18 @@ import yaml
 
 from builders.api_server import ApiServer
 from builders.baseline import FOLDER, releases
+from builders.helm import CHART as CHART_FOLDER
+from builders.helm import SYSTEM, Helm, prepared
+from builders.rendered import ROOT
 from inference_fleet.cli.main import EXIT_OK, run
-from inference_fleet.sandbox.tools import silent, tool_path
-from inference_fleet.sandbox.tools.catalog import catalog
-from inference_fleet.sandbox.tools.local import in_cache, on_path
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-CHART: Final = str(ROOT / "charts/inference-fleet")
-NAMESPACE: Final = "inference-fleet-system"
+CHART: Final = str(CHART_FOLDER)
 pytestmark = pytest.mark.timeout(180)
-
-
-def helm3() -> Path | None:
-    """Helm 3, where it is already; building it takes longer than all these tests."""
-    tool = catalog()["helm3"]
-    return next((found for found in (on_path(tool), in_cache(tool)) if isinstance(found, Path)), None)
-
 
 HELMS: Final = [
     pytest.param("helm", id="helm-4"),
-    pytest.param("helm3", id="helm-3", marks=pytest.mark.skipif(helm3() is None, reason="helm 3 is not in the cache")),
+    pytest.param("helm3", id="helm-3", marks=pytest.mark.skipif(not prepared("helm3"), reason="make setup-helm")),
 ]
-
-
-@pytest.fixture(params=HELMS)
-def helm(request: pytest.FixtureRequest) -> Path:
-    return tool_path(request.param, progress=silent)
 
 
 @pytest.fixture
@@ -51,20 +35,12 @@ def server() -> Iterator[ApiServer]:
 class Release:
     """One release of the chart in a namespace of its own."""
 
-    def __init__(self, server: ApiServer, helm: Path) -> None:
-        self.server, self.binary = server, helm
+    def __init__(self, server: ApiServer, helm: str) -> None:
+        self.server = server
+        self._helm = Helm(helm, kubeconfig=server.kubeconfig, home=server.folder)
 
     def helm(self, *words: str) -> str:
-        done = subprocess.run(
-            [str(self.binary), *words, "--namespace", NAMESPACE, "--kubeconfig", str(self.server.kubeconfig)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env={"HOME": str(self.server.folder), "PATH": "/usr/bin:/bin"},
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return self._helm.run(*words)
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         done = self.server.kubectl(*words, stdin=stdin)
@@ -76,15 +52,15 @@ class Release:
         kinds = "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets"
         wide = "clusterroles,clusterrolebindings,customresourcedefinitions,acceleratorclasses"
         found = {}
-        for words in (("-n", NAMESPACE, "get", kinds), ("get", wide)):
+        for words in (("-n", SYSTEM, "get", kinds), ("get", wide)):
             listed = json.loads(self.kubectl(*words, "-l", "app.kubernetes.io/name=inference-fleet", "-o", "json"))
             found |= {f"{i['kind']}/{i['metadata']['name']}": i["metadata"]["resourceVersion"] for i in listed["items"]}
         return found
 
 
-@pytest.fixture
-def release(server: ApiServer, helm: Path) -> Release:
-    return Release(server, helm)
+@pytest.fixture(params=HELMS)
+def release(server: ApiServer, request: pytest.FixtureRequest) -> Release:
+    return Release(server, request.param)
 
 
 def sample() -> str:
@@ -138,7 +114,7 @@ def test_a_release_from_install_to_uninstall(
 def test_a_recorded_release_of_the_chart_is_upgraded_in_place(release: Release, version: str) -> None:
     """Whatever cannot be changed of an object that is there would fail here: selectors, stored versions, scopes."""
     recorded = str(FOLDER / f"{version}.chart.yaml")
-    release.server.kubectl("create", "namespace", NAMESPACE)
+    release.server.kubectl("create", "namespace", SYSTEM)
     release.kubectl("apply", "--server-side", "--field-manager=helm", "-f", recorded)
     before = uids(release)
     release.helm("install", "inference-fleet", CHART, "--take-ownership")
