@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from builders.operator_world import World, world
+from builders.operator_world import NAMESPACE, World, world
+from inference_fleet.adapters.ports import FleetSamples
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
+from inference_fleet.scaling.types import HistogramSample
 
 # A scaler that is new to a load keeps replicas for its surprises until two hours have brought none.
 UNTIL_LEARNED_SECONDS = 2.5 * 3600
@@ -81,3 +84,30 @@ async def test_an_object_that_others_touch_without_meaning_costs_nothing() -> No
                 w.cluster.edit(INFERENCE_DEPLOYMENTS, "llama", "chat", touch)
                 await w.clock.advance(5)
             assert w.counted_writes()[before:] == []
+
+
+async def test_an_hour_of_misses_is_told_every_five_minutes_at_most() -> None:
+    """Every request is late from a moment on: the budget falls with each tick, of which an hour has 240."""
+    first_token = {"metric": "TimeToFirstToken", "thresholdMilliseconds": 2000, "targetPercent": "99"}
+    total = good = 0.0
+    late = False
+
+    def judged(honest: FleetSamples) -> FleetSamples:
+        nonlocal total, good
+        total, good = total + 100, good + (0 if late else 100)
+        sample = HistogramSample("TimeToFirstToken", edge_seconds=2.0, good=good, total=total, sample_time=0.0)
+        return replace(honest, histograms={(NAMESPACE, "llama", "a"): (sample,)})
+
+    async with world() as w:
+        w.deploy(objectives=[{"name": "first-token", **first_token}])
+        w.signals.load, w.signals.twist = {"llama": 7.0}, judged
+        async with w.running():
+            await at_rest(w, seconds=1800)
+            assert w.status()["objectives"][0]["errorBudgetLeftPercent"] == 100
+            late = True
+            told = set()
+            for _ in range(240):
+                await w.clock.advance(15)
+                told.add(w.status()["objectives"][0]["time"])
+            assert w.status()["objectives"][0]["errorBudgetLeftPercent"] < -1000
+            assert 3 <= len(told) <= 13

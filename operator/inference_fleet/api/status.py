@@ -81,6 +81,21 @@ class ScalingStatus(ApiModel):
     )
 
 
+class ObjectiveStatus(ApiModel):
+    """What of an objective was kept over the last 24 hours, by the operator's own count."""
+
+    name: Word = Field(description="Name of the objective.")
+    attained_percent: Word | None = Field(None, description="Share of the requests that kept it, percent, as text.")
+    error_budget_left_percent: int | None = Field(
+        None, description="What is left of the misses it allows, percent of them; negative if there were more."
+    )
+    requests: int | None = Field(None, description="Requests that were judged.")
+    since: Time | None = Field(None, description="When the first of them came, to the hour.")
+    time: Time | None = Field(
+        None, description="When it was counted: told anew where the budget left has moved by ten points."
+    )
+
+
 class Remark(ApiModel):
     """Something to know about a field of the spec."""
 
@@ -231,6 +246,9 @@ class InferenceDeploymentStatus(ApiModel):
     )
     update_available: UpdateAvailable | None = Field(None, description="A newer rendering of the pods.")
     scaling: ScalingStatus | None = Field(None, description="How many replicas, and why.")
+    objectives: Annotated[tuple[ObjectiveStatus, ...], Field(max_length=64)] | None = Field(
+        None, description="What was kept of the objectives.", json_schema_extra=list_map("name")
+    )
     variants: Annotated[tuple[VariantStatus, ...], Field(max_length=64)] | None = Field(
         None, description="The variants.", json_schema_extra=list_map("name")
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from inference_fleet.api.status import InferenceDeploymentStatus
 NOT_SEEN: Final = "the operator has not looked at it yet"
 # What a condition says while all is well; those not named here only exist while something is to be told.
 _WELL: Final = ("Accepted", "Available", "Ready", "ScalingActive", "RolledOut", "CapacityAvailable")
+_DAY_SECONDS: Final = 86400
 _DURATIONS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -179,6 +180,12 @@ def duration(seconds: float | None) -> str:
                 return f"{count}{unit}{rest // smaller}{name}"
         return f"{count}{unit}"
     return "0s"
+
+
+def clock(seconds: float, *, now: float, zone: tzinfo) -> str:
+    """A time of day, with the date if it is not within a day of now."""
+    moment = datetime.fromtimestamp(seconds, tz=zone)
+    return moment.strftime("%H:%M:%S" if abs(now - seconds) < _DAY_SECONDS else "%Y-%m-%d %H:%M")
 
 
 def plural(count: int, noun: str) -> str:

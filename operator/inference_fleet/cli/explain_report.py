@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import Any, Final
 
 from inference_fleet.api.conditions import Condition, Reason
 from inference_fleet.api.reason_meanings import REASON_MEANINGS
 from inference_fleet.api.status import DecisionSummary
 from inference_fleet.cli.cluster_access import one_line
-from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration, plural, unix_seconds
+from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, clock, duration, plural, unix_seconds
+from inference_fleet.cli.objective_view import objective_report, objective_words, objectives_of
 from inference_fleet.cli.pod_events import PodEvent
 from inference_fleet.cli.status_report import deployment_report
 from inference_fleet.cli.text_table import coloured, wrapped
 
 SCHEMA_VERSION: Final = "inference-fleet/explain/v1"
-_DAY_SECONDS: Final = 86400
 _CHANGES_SHOWN: Final = 5
 # What a refusal says to do stands in its own message.
 _NO_STEP: Final = ("Nothing.", "The message names")
@@ -56,7 +56,7 @@ def explain_report(deployment: DeploymentView, *, events: Sequence[PodEvent] = (
         ],
         "scaling": scaling.model_dump(by_alias=True, exclude_none=True) if scaling else None,
         "limits": _bounds(deployment),
-        "objectives": list(deployment.spec.get("objectives") or ()),
+        "objectives": [objective_report(each) for each in objectives_of(deployment)],
         "variants": [each.model_dump(by_alias=True, exclude_none=True) for each in deployment.status.variants or ()],
         "warnings": [each.model_dump(by_alias=True, exclude_none=True) for each in deployment.status.warnings or ()],
     }
@@ -172,9 +172,8 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
         after = unix_seconds(scaling.scale_down_allowed_after)
         if after is not None and after > now:
             yield "", f"no replica is taken away before {clock(after, now=now, zone=zone)}"
-    objectives = deployment.spec.get("objectives") or ()
-    if objectives:
-        yield "objectives", "; ".join(_objective(each) for each in objectives)
+    for place, objective in enumerate(objectives_of(deployment)):
+        yield "" if place else "objectives", objective_words(objective, now=now, zone=zone)
     if scaling is not None and scaling.signals is not None:
         since = unix_seconds(scaling.signals.since)
         words = "" if since is None else f" since {clock(since, now=now, zone=zone)}"
@@ -190,13 +189,6 @@ def _term(term: Mapping[str, Any]) -> str:
     replicas = term.get("replicas")
     asks = "" if replicas is None else f" ({replicas} replicas)"
     return f"{term.get('name')} {term.get('value')} {term.get('unit') or ''}".rstrip() + asks
-
-
-def _objective(objective: Mapping[str, Any]) -> str:
-    return (
-        f"{objective.get('name')}: {objective.get('metric')} within {objective.get('thresholdMilliseconds')} ms"
-        f" for {objective.get('targetPercent')} %"
-    )
 
 
 def _bounds(deployment: DeploymentView) -> dict[str, Any]:
@@ -249,9 +241,3 @@ def _change(change: DecisionSummary, *, now: float, zone: tzinfo) -> str:
     when = unix_seconds(change.time)
     time = "-" if when is None else clock(when, now=now, zone=zone)
     return f"{time}  {change.from_} -> {change.to}  {change.rule}: {one_line(change.message or '')}"
-
-
-def clock(seconds: float, *, now: float, zone: tzinfo) -> str:
-    """A time of day, with the date if it is not within a day of now."""
-    moment = datetime.fromtimestamp(seconds, tz=zone)
-    return moment.strftime("%H:%M:%S" if abs(now - seconds) < _DAY_SECONDS else "%Y-%m-%d %H:%M")

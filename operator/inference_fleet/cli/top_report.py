@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from inference_fleet.cli.deployment_view import DeploymentView, duration, unix_seconds
+from inference_fleet.cli.objective_view import least_budget_left, objective_report, objectives_of
 from inference_fleet.cli.status_report import deployment_report, headline, tone
 from inference_fleet.cli.text_table import Column, coloured, table
 
@@ -20,6 +21,7 @@ _COLUMNS: Final = (
     Column(title="WAIT", right=True),
     Column(title="LEAVE", right=True),
     Column(title="SIGNALS"),
+    Column(title="BUDGET", right=True),
     Column(title="LAST CHANGE", yields=True),
     Column(title="COST/H", right=True),
 )
@@ -33,7 +35,8 @@ def top_report(views: Sequence[DeploymentView]) -> dict[str, Any]:
     for each in views:
         scaling = each.status.scaling
         shown = scaling.model_dump(by_alias=True, exclude_none=True) if scaling else None
-        deployments.append({**deployment_report(each), "scaling": shown})
+        kept = [objective_report(objective) for objective in objectives_of(each)]
+        deployments.append({**deployment_report(each), "objectives": kept, "scaling": shown})
     return {"schemaVersion": SCHEMA_VERSION, "deployments": deployments}
 
 
@@ -65,6 +68,7 @@ def _row(deployment: DeploymentView, *, now: float) -> tuple[str, ...]:
         _count(deployment.unschedulable),
         _count(deployment.terminating),
         deployment.signals if deployment.mode == "Automatic" else deployment.mode,
+        _budget(deployment),
         _last_change(deployment, now=now),
         "-" if cost is None else f"{cost:.2f}",
     )
@@ -73,6 +77,11 @@ def _row(deployment: DeploymentView, *, now: float) -> tuple[str, ...]:
 def _count(number: int) -> str:
     """Zero is what nobody looks for."""
     return str(number) if number else "."
+
+
+def _budget(deployment: DeploymentView) -> str:
+    left = least_budget_left(deployment)
+    return "-" if left is None else f"{left}%"
 
 
 def _last_change(deployment: DeploymentView, *, now: float) -> str:

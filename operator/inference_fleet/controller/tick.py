@@ -13,6 +13,7 @@ from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key, WorkQueue
+from inference_fleet.planning.attainment_status import told_objectives
 from inference_fleet.planning.counts import observation_of
 from inference_fleet.planning.plan import study
 from inference_fleet.planning.snapshot import Snapshot
@@ -148,6 +149,8 @@ class Tick:
         if former is None or _news(former.decision) != _news(decision):
             _log.info("%s/%s: %d replicas (%s): %s", *key, decision.total, decision.rule.value, decision.message)
             self.queue.add(key)
+        elif _attainment_is_news(snapshot, decision, now=now):
+            self.queue.add(key)
 
     def _current(self, key: Key) -> Scaled | None:
         entry = self.scaled.get(key)
@@ -167,6 +170,11 @@ def _news(decision: Decision) -> tuple[object, ...]:
         decision.signals,
         bool(decision.unreachable),
     )
+
+
+def _attainment_is_news(snapshot: Snapshot, decision: Decision, *, now: float) -> bool:
+    told = (snapshot.deployment.get("status") or {}).get("objectives") or []
+    return told_objectives(told, decision.attainments, now=now) != told
 
 
 def _scales(snapshot: Snapshot) -> bool:

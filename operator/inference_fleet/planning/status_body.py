@@ -10,6 +10,7 @@ from inference_fleet.api.conditions import Condition, ConditionType, Reason, tim
 from inference_fleet.api.names import ENGINE_PORT
 from inference_fleet.engine.engine_plan import MemoryReport
 from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance
+from inference_fleet.planning.attainment_status import told_objectives
 from inference_fleet.planning.judgement import Facts, judge
 from inference_fleet.planning.limits import replica_cost
 from inference_fleet.planning.pool_writes import VariantRollout
@@ -88,11 +89,19 @@ def status_body(
             time_text=timestamp,
         )
         body["scaling"]["provenReplicas"] = facts.needed
+        body["objectives"] = _objectives(former, outcome, now=now)
     if force is not None:
         body["variants"] = [_variant(variant, pools, outcome, snapshot) for variant in force.variants]
         body["cost"] = _cost(force, pools)
         body["summary"] = _summary(force, pools, facts)
     return {key: value for key, value in body.items() if value not in (None, {})}
+
+
+def _objectives(former: Mapping[str, Any], outcome: Outcome, *, now: float) -> list[Any] | None:
+    told = former.get("objectives") or []
+    if outcome.wish is None or not outcome.measured:
+        return told or None
+    return told_objectives(told, outcome.wish.attainments, now=now) or None
 
 
 def transitions(former: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[EventNote, ...]:

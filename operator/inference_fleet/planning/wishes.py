@@ -61,11 +61,15 @@ def effective_decision(
     if decision is None:
         return fallback
     if limits.mode is Mode.AUTOMATIC:
-        return dataclasses.replace(fallback, signals=decision.signals)
+        return dataclasses.replace(fallback, signals=decision.signals, attainments=decision.attainments)
     if decision.rule is fallback.rule and decision.replicas == fallback.replicas:
         return decision
     return dataclasses.replace(
-        fallback, recommended=decision.recommended, signals=decision.signals, terms=decision.terms
+        fallback,
+        recommended=decision.recommended,
+        signals=decision.signals,
+        terms=decision.terms,
+        attainments=decision.attainments,
     )
 
 

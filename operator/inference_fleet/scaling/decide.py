@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
+from inference_fleet.scaling.attainment import attainments
 from inference_fleet.scaling.bounds import Bounded, within_bounds
 from inference_fleet.scaling.estimate import Estimate, estimated
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, held, largest_step_down, young_until
@@ -114,7 +115,8 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         decision = _automatic(wish, bounded, carriers, kept=kept, load=load, terms=terms, now=now)
     else:
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
-    return replace(decision, unreachable=unreachable), replace(
+    kept_promises = attainments(learned.attained, limits.objectives, now=now)
+    return replace(decision, unreachable=unreachable, attainments=kept_promises), replace(
         learned,
         needs=needs,
         idle_since=idle_since,

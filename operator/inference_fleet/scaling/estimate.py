@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from inference_fleet.engine.step_time import StepTimeModel
+from inference_fleet.scaling.attainment import with_tick
 from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
 from inference_fleet.scaling.demand import LEAST_DEMAND, Rates, need_of, rates_of
 from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, Outlook
 from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, VariantMemory
-from inference_fleet.scaling.misses import read_misses
+from inference_fleet.scaling.misses import broken_promises, counted
 from inference_fleet.scaling.overload import BACKLOG_SHARE
 from inference_fleet.scaling.pod_counters import PodChange
 from inference_fleet.scaling.price import (
@@ -73,7 +74,8 @@ def estimated(
     known = dict(variants)
     steps = [known.get(v.name, NOTHING_LEARNED).fit.model(v.step_time) for v in limits.variants]
     promise = promise_of(limits.objectives, _fastest(known, limits), mean_prompt=traffic.mean_prompt)
-    misses, totals = read_misses(memory.histograms, observation, promise.objectives, rejected=load.rejected)
+    counts, totals = counted(memory.histograms, observation, limits.objectives)
+    misses = broken_promises([c for c in counts if c.objective in promise.objectives], rejected=load.rejected)
     # Without a newer sample the rates are still those of the last tick.
     seen_rates = rates_of(load, traffic) or memory.rates
     rates = seen_rates or Rates(0.0, 0.0, 0.0)
@@ -151,6 +153,7 @@ def estimated(
         learned_at=now if learns else memory.learned_at,
         pods=load.pods,
         histograms=totals,
+        attained=with_tick(memory.attained, counts, rejected=load.rejected, now=now),
         variants=variants,
         rates=seen_rates,
         traffic=traffic,

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from inference_fleet.scaling.attainment import ObjectiveHours
 from inference_fleet.scaling.codec import decoded, encoded
 from inference_fleet.scaling.demand import Rates, Traffic
 from inference_fleet.scaling.forecast import FEATURES, MAXIMUM_ERRORS, MAXIMUM_PENDING, TIME_CONSTANTS_SECONDS, Forecast
@@ -54,6 +55,7 @@ class ScalerMemory:
     learned_at: float | None = None
     pods: tuple[tuple[str, PodCounters], ...] = ()
     histograms: HistogramTotals = ()
+    attained: tuple[ObjectiveHours, ...] = ()
     variants: tuple[tuple[str, VariantMemory], ...] = ()
     rates: Rates | None = None
     traffic: Traffic = field(default_factory=Traffic)
@@ -114,6 +116,7 @@ def _sound(memory: ScalerMemory) -> bool:
         and len(forecast.covariance) == FEATURES * FEATURES
         and len(curve.requests) == len(curve.misses) == BINS
         and min(*curve.requests, *curve.misses) >= 0
+        and all(0 <= hour.misses <= hour.requests for entry in memory.attained for hour in entry.hours)
     )
 
 

@@ -21,6 +21,16 @@ class Totals:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """One objective's tick: requests that were judged by it, and misses of them. whole: no histogram was missing."""
+
+    objective: ObjectiveLimit
+    requests: float
+    misses: float
+    whole: bool
+
+
+@dataclass(frozen=True)
 class Misses:
     """Of one tick. requests: that were judged; misses: of them, those with an objective broken (at most all).
 
@@ -34,21 +44,18 @@ class Misses:
 HistogramTotals = tuple[tuple[str, Totals], ...]
 
 
-def read_misses(
-    former: HistogramTotals, observation: Observation, objectives: Sequence[ObjectiveLimit], *, rejected: float
-) -> tuple[Misses | None, HistogramTotals]:
-    """The tick's misses, None if the histograms cannot say; and the totals for the next tick.
+def counted(
+    former: HistogramTotals, observation: Observation, objectives: Sequence[ObjectiveLimit]
+) -> tuple[tuple[Counted, ...], HistogramTotals]:
+    """The tick's requests by objective, and the totals for the next tick.
 
-    Totals that fell (a pod is gone with its part) say nothing for one tick. Rejected requests were missed.
+    Totals that fell (a pod is gone with its part) say nothing for one tick.
     """
     before = dict(former)
     now: dict[str, Totals] = {}
-    strictest = min((1 - objective.target for objective in objectives), default=0.0)
-    requests = {FIRST_TOKEN: 0.0, PACE: 0.0}
-    missed = 0.0
-    whole = bool(objectives)
+    counts = []
     for objective in objectives:
-        seen = 0.0
+        requests, misses, whole = 0.0, 0.0, True
         for variant in observation.variants:
             sample = judged(variant.histograms, objective)
             if sample is None:
@@ -60,15 +67,25 @@ def read_misses(
             if old is None or sample.total < old.total or sample.good < old.good:
                 whole = False
                 continue
-            seen += sample.total - old.total
-            bad = max(0.0, (sample.total - old.total) - (sample.good - old.good))
-            missed += bad * (strictest / (1 - objective.target))
-        requests[objective.metric] = max(requests.get(objective.metric, 0.0), seen)
-    totals = tuple(sorted((dict(former) | now).items())) if not now else tuple(sorted(now.items()))
-    if not whole:
-        return None, totals
+            requests += sample.total - old.total
+            misses += max(0.0, (sample.total - old.total) - (sample.good - old.good))
+        counts.append(Counted(objective, requests, misses, whole))
+    return tuple(counts), tuple(sorted(now.items())) if now else former
+
+
+def broken_promises(counts: Sequence[Counted], *, rejected: float) -> Misses | None:
+    """Misses of any of these objectives, None if the histograms cannot say. Rejected requests were missed."""
+    if not counts or not all(count.whole for count in counts):
+        return None
+    strictest = min(1 - count.objective.target for count in counts)
+    requests = {FIRST_TOKEN: 0.0, PACE: 0.0}
+    missed = 0.0
+    for count in counts:
+        missed += count.misses * (strictest / (1 - count.objective.target))
+        metric = count.objective.metric
+        requests[metric] = max(requests.get(metric, 0.0), count.requests)
     judged_requests = (requests[FIRST_TOKEN] or requests[PACE]) + rejected
-    return Misses(judged_requests, min(judged_requests, missed + rejected)), totals
+    return Misses(judged_requests, min(judged_requests, missed + rejected))
 
 
 def judged(histograms: Iterable[HistogramSample], objective: ObjectiveLimit) -> HistogramSample | None:

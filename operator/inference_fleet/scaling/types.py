@@ -181,6 +181,27 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Attainment:
+    """What of an objective was kept since `since` (unix seconds). target: share of 1 that must be kept."""
+
+    objective: str
+    target: float
+    requests: float
+    misses: float
+    since: float
+
+    @property
+    def share(self) -> float:
+        """Share of the requests that kept it."""
+        return 1 - self.misses / self.requests
+
+    @property
+    def budget_left(self) -> float:
+        """Share of the misses it allows that is left; negative when more were missed."""
+        return 1 - self.misses / (self.requests * (1 - self.target))
+
+
+@dataclass(frozen=True)
 class Decision:
     """How many replicas of each variant, and why.
 
@@ -199,6 +220,7 @@ class Decision:
     scale_down_allowed_after: float | None = None
     unreachable: str = ""
     """Words on objectives that no number of replicas can keep; empty if all can be kept."""
+    attainments: tuple[Attainment, ...] = ()
 
     @property
     def total(self) -> int:

@@ -15,9 +15,10 @@ import yaml
 from builders.answering_server import DEPLOYMENTS, AnsweringServer, answering_server, refused
 from builders.world import World
 from inference_fleet.api.conditions import Reason
-from inference_fleet.cli.deployment_view import view
-from inference_fleet.cli.explain_report import clock, explain_report, explain_text, hindrances
+from inference_fleet.cli.deployment_view import clock, view
+from inference_fleet.cli.explain_report import explain_report, explain_text, hindrances
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
+from inference_fleet.scaling.types import Attainment
 
 
 @pytest.fixture
@@ -122,9 +123,42 @@ def test_no_replicas_wanted_is_no_fault() -> None:
     assert "limits     Manual: spec.replicas says how many" in lines
 
 
-def test_objectives_are_shown_with_their_units() -> None:
-    objective = {"name": "first", "metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "99"}
-    assert "objectives first: TimeToFirstToken within 1000 ms for 99 %" in text(settled(objectives=[objective]))
+FIRST = {"name": "first", "metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "99"}
+PACE = {"name": "pace", "metric": "InterTokenLatency", "thresholdMilliseconds": 75, "targetPercent": "99.9"}
+
+
+def judged(**misses: float) -> World:
+    """Of 10,000 requests in the last 24 hours."""
+    world = World(objectives=[FIRST, PACE])
+    since = world.now - 23.5 * 3600
+    targets = {"first": 0.99, "pace": 0.999}
+    kept = tuple(Attainment(name, targets[name], 10_000, missed, since) for name, missed in misses.items())
+    world.decide(1, attainments=kept)
+    world.settle()
+    return world
+
+
+def test_an_objective_is_shown_with_what_was_kept_of_it_and_what_may_still_be_missed() -> None:
+    first, second = (line.strip() for line in text(judged(first=39, pace=25), width=400).splitlines() if " ms " in line)
+    assert first == (
+        "objectives first: 99.61 % of requests within 1000 ms to the first token (99 % promised);"
+        " 61 % of the error budget left (24 h, 10,000 requests, counted 15:06:40)"
+    )
+    assert second.startswith("pace: 99.75 % of requests within 75 ms a token (99.9 % promised);")
+    assert "the error budget is spent 2.5 times" in second
+
+
+def test_an_objective_that_no_request_was_judged_by_is_a_promise_only() -> None:
+    lines = text(judged(), width=400).splitlines()
+    words = "objectives first: 99 % promised within 1000 ms to the first token; no request was judged in the last 24 h"
+    assert words in lines
+
+
+def test_what_was_kept_is_there_for_programs_too() -> None:
+    first, pace = explain_report(view(judged(first=39).deployment))["objectives"]
+    assert (first["attainedPercent"], first["errorBudgetLeftPercent"], first["requests"]) == (99.61, 61, 10_000)
+    assert (first["since"], first["countedAt"]) == ("2025-06-14T15:36:40Z", "2025-06-15T15:06:40Z")
+    assert (pace["targetPercent"], pace["attainedPercent"], pace["countedAt"]) == ("99.9", None, None)
 
 
 def test_a_reason_of_a_later_release_is_shown_without_a_way_out() -> None:

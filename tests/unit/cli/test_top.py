@@ -19,6 +19,7 @@ from inference_fleet.cli.deployment_view import DeploymentView, view
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
 from inference_fleet.cli.top import _again
 from inference_fleet.cli.top_report import top_report, top_text
+from inference_fleet.scaling.types import Attainment
 
 
 @pytest.fixture
@@ -51,9 +52,21 @@ def test_counts_and_the_last_change_stand_in_one_line(world: World) -> None:
     lines = plain(top_text([view(world.deployment)], now=world.now + 90, width=120, height=30))
     assert lines[0].startswith("1 deployment: all ready, 3 of 3 replicas serve, 3 devices, 2.40 USD/h")
     assert lines[3].split() == [
-        *("chat", "llama", "Serving", "3", "3", ".", ".", ".", "Fresh"),
+        *("chat", "llama", "Serving", "3", "3", ".", ".", ".", "Fresh", "-"),
         *("1->3", "Saturation", "1m30s", "ago", "2.40"),
     ]
+
+
+def test_the_budget_is_that_of_the_objective_that_is_worst_off() -> None:
+    metric = {"metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "99"}
+    world = World(objectives=[{"name": "first", **metric}, {"name": "pace", **metric, "metric": "InterTokenLatency"}])
+    kept = tuple(Attainment(name, 0.99, 10_000, missed, world.now) for name, missed in (("first", 39), ("pace", 120)))
+    world.decide(1, attainments=kept)
+    world.settle()
+    titles, row = plain(top_text([view(world.deployment)], now=world.now, width=100, height=30))[2:4]
+    assert row[: titles.index("BUDGET") + len("BUDGET")].endswith(" -20%")
+    (one,) = top_report([view(world.deployment)])["deployments"]
+    assert [each["errorBudgetLeftPercent"] for each in one["objectives"]] == [61, -20]
 
 
 def test_what_is_not_ready_stands_first(world: World) -> None:

@@ -43,8 +43,8 @@ def below(paths: set[str], *parents: str) -> set[str]:
     return {path for path in paths if any(re.match(re.escape(parent) + r"[.\[]", path) for parent in parents)}
 
 
-def settled() -> DeploymentView:
-    world = World()
+def settled(**spec: Any) -> DeploymentView:
+    world = World(**spec)
     world.settle()
     return view(world.deployment)
 
@@ -102,7 +102,11 @@ def test_explain_and_top_add_to_status() -> None:
     assert set(keys(shape("explain")["hindrances"])) == set(keys(report["hindrances"]))
     assert set(shape("explain")["limits"]) == set(report["limits"])
     (one,) = top_report.top_report([settled()])["deployments"]
-    assert set(one) - status == {"scaling"}
+    assert set(one) - status == {"objectives", "scaling"}
+    (objective,) = shape("explain")["objectives"]
+    promise = {"name": "a", "metric": "InterTokenLatency", "thresholdMilliseconds": 75, "targetPercent": "99"}
+    (shown,) = explain_report.explain_report(settled(objectives=[promise]))["objectives"]
+    assert set(objective) == set(shown)
 
 
 def test_demo() -> None:
