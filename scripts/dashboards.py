@@ -243,6 +243,12 @@ DEPLOYMENT = (
         "short",
         ((f"inference_deployment:cost_per_hour:max{{{ONE}}}", "{{currency}}"),),
     ),
+    Panel(
+        "How far forecasts were off",
+        "percentunit",
+        ((f"max(inference_fleet_forecast_error_ratio{{{ONE}}})", "forecast error"),),
+        "A scaler whose forecasts are further off keeps more replicas.",
+    ),
 )
 
 OPERATOR = (

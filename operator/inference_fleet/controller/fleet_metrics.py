@@ -32,6 +32,11 @@ def fleet_metrics(store: Store, tick: Tick, *, now: float) -> Iterable[Metric]:
         _targets(tick),
         extra=("objective", "metric", "le"),
     )
+    yield object_gauge(
+        "inference_fleet_forecast_error_ratio",
+        "By how much the scaler's forecasts of the last three hours were off: 0.25 is a quarter up or down.",
+        _forecast_errors(tick),
+    )
     deployments = {key: store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1]) for key in store.deployments()}
     statuses = {key: (obj or {}).get("status") or {} for key, obj in deployments.items()}
     yield object_gauge(
@@ -79,6 +84,13 @@ def _targets(tick: Tick) -> Iterator[Sample]:
     for key, entry in tick.scaled.items():
         for objective in entry.limits.objectives:
             yield (*key, objective.name, objective.metric, judged_edge(objective)), objective.target
+
+
+def _forecast_errors(tick: Tick) -> Iterator[Sample]:
+    for key, entry in tick.scaled.items():
+        ratio = entry.memory.forecast.error_ratio
+        if ratio is not None:
+            yield key, ratio
 
 
 def judged_edge(objective: ObjectiveLimit) -> str:

@@ -132,6 +132,13 @@ class Forecast:
         """The average over half a minute; 0 before the first tick."""
         return self.averages[0] / self.shares[0] if self.ticks else 0.0
 
+    @property
+    def error_ratio(self) -> float | None:
+        """By how much forecasts of the last hours were off, typically: 0.25 is a quarter up or down; None until known."""
+        if not self.errors:
+            return None
+        return math.expm1(sum(map(abs, self.errors)) / len(self.errors))
+
     def _features(self) -> tuple[float, tuple[float, ...]]:
         logs = [math.log(value / share) for value, share in zip(self.averages, self.shares, strict=True)]
         centre = sum(logs) / len(logs)

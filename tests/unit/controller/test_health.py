@@ -94,7 +94,12 @@ async def test_the_three_pages_answer() -> None:
         'leader_election_master_status{name="inference-fleet"} 1.0',
     ):
         assert line in page.replace("\r", "").split("\n"), f"{line} is missing in\n{page}"
-    for start in ("inference_fleet_signal_age_seconds{", "inference_fleet_condition{", "workqueue_adds_total{"):
+    for start in (
+        "inference_fleet_signal_age_seconds{",
+        f"inference_fleet_forecast_error_ratio{{{labels}}} ",
+        "inference_fleet_condition{",
+        "workqueue_adds_total{",
+    ):
         assert start in page
 
 

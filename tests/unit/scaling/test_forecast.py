@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,11 @@ def test_a_scaler_that_knows_no_errors_expects_a_quarter_either_way() -> None:
     outlook = fed([4.0] * 20).outlook()
     assert min(error for error, _ in outlook.spread) == pytest.approx(-0.24)
     assert max(error for error, _ in outlook.spread) == pytest.approx(0.24, rel=0.05)
+
+
+def test_its_error_is_told_as_the_usual_share_by_which_it_was_off() -> None:
+    assert Forecast().error_ratio is None
+    assert replace(Forecast(), errors=(math.log(1.25), -math.log(1.25))).error_ratio == pytest.approx(0.25)
 
 
 def test_a_steady_demand_makes_it_sure_and_a_noisy_one_makes_it_careful() -> None:
