@@ -102,6 +102,12 @@ bench-scale: setup-tools ## 500 InferenceDeployments beside 500 Deployments on h
 bench-scaling: setup-python ## scaling policies and an offline optimum (benchmarks/scaling.md; goes on where it was stopped; TRACES=DIR adds recorded traces)
 	@$(BIN)/python benchmarks/scaling.py
 
+.PHONY: bench-laboratory
+bench-laboratory: setup-engine ## the laboratory against the emulator and real vLLM on CPU, and its speed (benchmarks/results/emulated.json, real-engine.json, simulator.json)
+	@$(BIN)/python benchmarks/emulated.py
+	@$(BIN)/python benchmarks/real_engine.py
+	@$(BIN)/python benchmarks/simulator.py
+
 # --- what a release ships ---------------------------------------------------------------------------------------
 IMAGE         ?= inference-fleet/operator:dev
 PYTHON_BASE   := docker.io/library/python:3.11-slim-bookworm

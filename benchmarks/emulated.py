@@ -2,30 +2,30 @@
 
     python benchmarks/emulated.py [--seconds S] [--rate R] [--output FILE]
 
-An emulated engine serves over HTTP on this machine in real time, a separate process sends; the laboratory then runs the
-same requests in virtual time. What differs is what the laboratory leaves out: HTTP, the processor, blocks of the cache.
+An emulated engine serves over HTTP on this machine in real time; the laboratory runs the same requests in virtual
+time. What differs is what the laboratory leaves out: HTTP, the processor, blocks of the cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from wall_clock import compared, quantiles_compared, replayed, send_lag_seconds
 
+from inference_fleet.load.judgement import Fate, Objectives
 from inference_fleet.simulation.fleet import Fleet, FleetSettings, VariantModel
 from inference_fleet.simulation.request_log import RequestLog
 from inference_fleet.simulation.scenario import LLAMA_8B_L4
@@ -35,6 +35,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 ENGINE = LLAMA_8B_L4
 MODEL = "Qwen/Qwen3-8B"
 FIRST_SECONDS, PACE_SECONDS = 2.5, 0.2
+PROMISE = Objectives(time_to_first_token_seconds=FIRST_SECONDS, inter_token_latency_seconds=PACE_SECONDS)
 
 
 def main() -> int:
@@ -58,47 +59,27 @@ def main() -> int:
     fleet = Fleet([VariantModel(name="a", engine=ENGINE)], log, settings=FleetSettings(), start=[1], seed=0)
     fleet.advance(options.seconds + 3600.0)
     every = np.arange(len(log))
-    simulated = (log.time_to_first_token(every), log.inter_token_latency(every), log.output_tokens > 1)
-    outcomes = _emulated(workload.arrivals)
-    lags = [outcome["sent_seconds"] - outcome["arrival_seconds"] for outcome in outcomes]
-    first = [outcome["time_to_first_token_seconds"] for outcome in outcomes]
-    pace = [outcome["inter_token_latency_seconds"] for outcome in outcomes]
+    first, pace = log.time_to_first_token(every), log.inter_token_latency(every)
+    with _engine() as url:
+        outcomes = asyncio.run(replayed(workload.arrivals, url=url, model=MODEL))
     document = {
         "requests": len(log),
-        "failed": sum(1 for value in first if value is None),
-        "firstTokenSeconds": _compared(simulated[0].tolist(), first),
-        "perTokenSeconds": _compared(
-            simulated[1][simulated[2]].tolist(), [value for value in pace if value is not None]
+        "failed": sum(outcome.fate is not Fate.COMPLETED for outcome in outcomes),
+        "firstTokenSeconds": quantiles_compared(first, [each.time_to_first_token_seconds for each in outcomes]),
+        "perTokenSeconds": quantiles_compared(
+            pace[log.output_tokens > 1], [each.inter_token_latency_seconds for each in outcomes]
         ),
-        "keptPercent": {
-            "simulated": _kept(simulated[0].tolist(), simulated[1].tolist()),
-            "emulated": _kept(first, [0.0 if value is None else value for value in pace]),
-        },
-        "medianErrorOfOneRequestPercent": round(
-            statistics.median(
-                100 * abs(a - b) / b for a, b in zip(simulated[0].tolist(), first, strict=True) if b is not None
-            ),
-            1,
+        "keptPercent": compared(
+            100 * float(np.mean((first <= FIRST_SECONDS) & (pace <= PACE_SECONDS))),
+            100 * float(np.mean([PROMISE.met_by(outcome) for outcome in outcomes])),
         ),
-        "sendLagSecondsP99": round(float(np.quantile(lags, 0.99)), 4),
+        "sendLagSecondsP99": send_lag_seconds(outcomes),
         "loadAverage": round(os.getloadavg()[0], 1),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(document, indent=1))
     return 0
-
-
-def _emulated(arrivals: Any) -> list[dict[str, Any]]:
-    """What a caller saw, in the order of arrival."""
-    with tempfile.TemporaryDirectory() as folder, _engine() as url:
-        trace = Path(folder) / "trace.csv"
-        rows = "".join(f"{a.arrival_seconds!r},{a.input_tokens},{a.output_tokens}\n" for a in arrivals)
-        trace.write_text("arrival_s,input_tokens,output_tokens\n" + rows, encoding="utf-8")
-        command = [sys.executable, "-m", "inference_fleet.load", "--url", url, "--model", MODEL, "--trace", str(trace)]
-        done = subprocess.run([*command, "--timeout", "600"], check=True, capture_output=True, text=True)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return sorted((line for line in lines if line["kind"] == "outcome"), key=lambda line: line["arrival_seconds"])
 
 
 @contextlib.contextmanager
@@ -140,25 +121,6 @@ def _engine() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
-
-
-def _compared(simulated: Sequence[float], emulated: Sequence[float | None]) -> dict[str, Any]:
-    """Quantiles of both, and how far the simulated one is off."""
-    known = [value for value in emulated if value is not None]
-    found = {}
-    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        one, other = float(np.quantile(simulated, share)), float(np.quantile(known, share))
-        found[name] = {
-            "simulated": round(one, 4),
-            "emulated": round(other, 4),
-            "errorPercent": round(100 * (one - other) / other, 1),
-        }
-    return found
-
-
-def _kept(first: Sequence[float | None], pace: Sequence[float]) -> float:
-    good = [a is not None and a <= FIRST_SECONDS and b <= PACE_SECONDS for a, b in zip(first, pace, strict=True)]
-    return round(100 * sum(good) / len(good), 2)
 
 
 if __name__ == "__main__":
