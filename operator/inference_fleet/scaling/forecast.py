@@ -134,7 +134,7 @@ class Forecast:
 
     @property
     def error_ratio(self) -> float | None:
-        """By how much forecasts of the last hours were off, typically: 0.25 is a quarter up or down; None until known."""
+        """By how much forecasts of the last hours were off: 0.25 is a quarter up or down; None until known."""
         if not self.errors:
             return None
         return math.expm1(sum(map(abs, self.errors)) / len(self.errors))
