@@ -102,6 +102,14 @@ class KubernetesCluster:
         """Close the connections."""
         await self._client.close()
 
+    async def offers(self, resource: Resource) -> bool:
+        """Whether the API server names a kind among those of its group: what kopf goes by."""
+        try:
+            answer = await self._call("GET", f"/apis/{resource.api_version}")
+        except NotFound:
+            return False
+        return any(each.get("name") == resource.plural for each in answer.get("resources") or ())
+
     async def list_page(
         self,
         resource: Resource,

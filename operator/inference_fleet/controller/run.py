@@ -8,21 +8,22 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import kopf
 
 from inference_fleet.adapters.clock import SystemClock
-from inference_fleet.adapters.kubernetes import connect
-from inference_fleet.adapters.ports import Resource
+from inference_fleet.adapters.kubernetes import KubernetesCluster, connect
+from inference_fleet.adapters.ports import Clock, ClusterError, Resource
 from inference_fleet.adapters.prometheus import PrometheusSignals
 from inference_fleet.api.names import FIELD_MANAGER
 from inference_fleet.controller.fleet_metrics import fleet_metrics
 from inference_fleet.controller.health import serving
-from inference_fleet.controller.loop import OWN_KINDS, Loop, LoopSettings
+from inference_fleet.controller.loop import OWN_KINDS, START_RETRY_SECONDS, Loop, LoopSettings
 from inference_fleet.controller.settings import Settings
 from inference_fleet.controller.telemetry import Telemetry
 
@@ -50,10 +51,10 @@ async def run_operator(settings: Settings) -> None:
         telemetry.watch_fleet(lambda: fleet_metrics(loop.store, loop.tick, now=clock.now()))
         port = await stack.enter_async_context(serving(loop, clock, host=settings.host, port=settings.port))
         _log.info("serving /healthz, /readyz and /metrics on port %d", port)
-        await _under_kopf(loop, settings)
+        await _under_kopf(loop, settings, offered=partial(_offered, cluster, clock))
 
 
-async def _under_kopf(loop: Loop, settings: Settings) -> None:
+async def _under_kopf(loop: Loop, settings: Settings, *, offered: Callable[[], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     work: list[asyncio.Task[None]] = []
     registry = kopf.OperatorRegistry()
@@ -66,18 +67,28 @@ async def _under_kopf(loop: Loop, settings: Settings) -> None:
         # kopf asks for kubernetes.default.svc, which needs the cluster's name service; the address is always there.
         return dataclasses.replace(account, server=_api_server(os.environ) or account.server)
 
+    async def end() -> None:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await loop.stop()
+
     @kopf.on.startup(registry=registry)
     async def begin(**_: Any) -> None:
         task = asyncio.create_task(loop.run(), name="loop")
         task.add_done_callback(lambda _: stop.set())
         work.append(task)
+        try:
+            # kopf looks for the kinds that it is to watch once, after this, and never for those that come later.
+            await offered()
+        except asyncio.CancelledError:
+            # It cleans up only after a beginning that was complete.
+            await end()
+            raise
 
     @kopf.on.cleanup(registry=registry)
-    async def end(**_: Any) -> None:
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
-        await loop.stop()
+    async def clean_up(**_: Any) -> None:
+        await end()
 
     for resource in OWN_KINDS:
         _bring(registry, loop, resource)
@@ -95,6 +106,20 @@ async def _under_kopf(loop: Loop, settings: Settings) -> None:
     for task in work:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+async def _offered(cluster: KubernetesCluster, clock: Clock) -> None:
+    """Returns once the API server offers our kinds; what is missing until then is for the loop to say."""
+    for resource in OWN_KINDS:
+        while not await _offers(cluster, resource):
+            await clock.sleep(START_RETRY_SECONDS)
+
+
+async def _offers(cluster: KubernetesCluster, resource: Resource) -> bool:
+    try:
+        return await cluster.offers(resource)
+    except ClusterError:
+        return False
 
 
 def _api_server(environment: Mapping[str, str]) -> str | None:

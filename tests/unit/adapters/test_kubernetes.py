@@ -189,3 +189,20 @@ async def test_a_watch_line_that_is_no_event_ends_it(server: Server, cluster: Ku
     _stream(server, [b"<html>\n"])
     with pytest.raises(ports.Unavailable):
         [event async for event in cluster.watch(PODS, resource_version="9")]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "offered"),
+    [
+        (200, {"resources": [{"name": "replicasets/scale"}, {"name": "replicasets"}]}, True),
+        (200, {"resources": [{"name": "deployments"}]}, False),
+        (200, {}, False),
+        (404, {"reason": "NotFound"}, False),
+    ],
+)
+async def test_a_kind_is_offered_once_its_group_names_it(
+    cluster: KubernetesCluster, server: Server, status: int, answer: Any, offered: bool
+) -> None:
+    server.says(status, answer)
+    assert await cluster.offers(REPLICA_SETS) is offered
+    assert server.requests[0][:2] == ("GET", "/apis/apps/v1")

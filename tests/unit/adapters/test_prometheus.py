@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from inference_fleet.adapters import prometheus
 from inference_fleet.adapters.ports import FleetSamples
 from inference_fleet.adapters.prometheus import HISTOGRAM_QUERIES, KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals
+from inference_fleet.sandbox.certificates import make_authority
 
 LABELS = {"namespace": "chat", "pod": "p", "inference_deployment": "llama", "inference_variant": "a", "job": "one"}
 AT = 1_800_000_000.0
@@ -191,6 +193,61 @@ async def test_a_token_that_cannot_be_used_is_a_problem_that_does_not_tell_it(
     assert problem is not None
     assert str(token) in problem
     assert not content or content not in problem
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_token_that_is_refused_is_a_problem_that_names_the_answer_and_not_the_token(
+    tmp_path: Path, status: int
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("expired-0123456789")
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text="token is expired")
+
+    application = web.Application()
+    application.router.add_get("/api/v1/query", answer)
+    async with TestServer(application) as server:
+        signals = PrometheusSignals(str(server.make_url("")).rstrip("/"), token_file=str(token))
+        problem = (await signals.sample(at=AT)).problem
+        await signals.close()
+    assert problem is not None
+    assert str(status) in problem
+    assert "expired-0123456789" not in problem
+
+
+@pytest.mark.parametrize(
+    ("trusted", "told"), [("own", None), ("other", "CERTIFICATE_VERIFY_FAILED"), ("garbage", "cannot be asked")]
+)
+async def test_prometheus_is_believed_only_if_its_certificate_authority_is_the_given_one(
+    tmp_path: Path, trusted: str, told: str | None
+) -> None:
+    own, other = (make_authority(tmp_path / name) for name in ("own", "other"))
+    garbage = tmp_path / "garbage"
+    garbage.write_text("no certificate")
+    pair = own.server("prometheus", addresses=("127.0.0.1",))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response(vector())
+
+    application = web.Application()
+    application.router.add_get("/api/v1/query", answer)
+    server = TestServer(application)
+    await server.start_server(ssl=context)
+    try:
+        given = {"own": own.file, "other": other.file, "garbage": garbage}[trusted]
+        signals = PrometheusSignals(f"https://127.0.0.1:{server.port}", ca_file=str(given))
+        problem = (await signals.sample(at=AT)).problem
+        await signals.close()
+    finally:
+        await server.close()
+    if told is None:
+        assert problem is None
+    else:
+        assert problem is not None
+        assert told in problem
 
 
 async def test_a_missing_certificate_authority_is_a_problem(tmp_path: Path) -> None:
