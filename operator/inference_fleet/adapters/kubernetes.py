@@ -283,7 +283,8 @@ class KubernetesCluster:
             self._answered(method, str(response.status))
             if response.status >= 400:
                 raise error_of(response.status, await response.read(), retry_after=response.headers.get("Retry-After"))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, config.ConfigException) as error:
+            # Of the configuration: the pod's token is read anew now and then, and could not be.
             self._answered(method, NO_ANSWER)
             raise Unavailable(f"{method} {path}: {_words(error)}") from error
         except ApiException as error:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +17,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import incluster_config
 
 from inference_fleet.adapters import ports
-from inference_fleet.adapters.kubernetes import KubernetesCluster, error_of
+from inference_fleet.adapters.kubernetes import KubernetesCluster, connect, error_of
+from inference_fleet.sandbox.certificates import make_authority
 
 REPLICA_SETS = ports.Resource("apps", "v1", "replicasets", "ReplicaSet")
 PODS = ports.Resource("", "v1", "pods", "Pod")
@@ -206,3 +212,53 @@ async def test_a_kind_is_offered_once_its_group_names_it(
     server.says(status, answer)
     assert await cluster.offers(REPLICA_SETS) is offered
     assert server.requests[0][:2] == ("GET", "/apis/apps/v1")
+
+
+async def test_a_pods_token_is_read_anew_when_the_kubelet_has_renewed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = dt.datetime(2026, 1, 1)
+    sent: list[str | None] = []
+
+    class Clock(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Clock:
+            return cls(now.year, now.month, now.day, now.hour, now.minute)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        sent.append(request.headers.get("Authorization"))
+        return web.json_response({})
+
+    token = tmp_path / "token"
+    token.write_text("old")
+    authority = make_authority(tmp_path / "pki")
+    pair = authority.server("kubernetes", addresses=("127.0.0.1",))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    running = TestServer(application)
+    await running.start_server(ssl=context)
+    for name, value in (("HOST", "127.0.0.1"), ("PORT", str(running.port))):
+        monkeypatch.setenv(f"KUBERNETES_SERVICE_{name}", value)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority.file))
+    monkeypatch.setattr(incluster_config, "datetime", SimpleNamespace(datetime=Clock, timedelta=dt.timedelta))
+    adapter = await connect()
+    try:
+        await adapter.get(PODS, name="p", namespace="n")
+        token.write_text("new")
+        now += dt.timedelta(minutes=2)
+        await adapter.get(PODS, name="p", namespace="n")
+        token.unlink()
+        now += dt.timedelta(minutes=2)
+        # A token that cannot be read is an outage like any other: the loop tries again.
+        with pytest.raises(ports.Unavailable):
+            await adapter.get(PODS, name="p", namespace="n")
+        token.write_text("")
+        with pytest.raises(ports.Unavailable):
+            await adapter.get(PODS, name="p", namespace="n")
+    finally:
+        await adapter.close()
+        await running.close()
+    assert sent == ["bearer old", "bearer new"]
