@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from inference_fleet.simulation.documents import geometric_mean, resampled_interval
+from inference_fleet.simulation.documents import ratio_of as ratio_to_optimum
+from inference_fleet.simulation.optimum import FrontierPoint
 
 Document = Mapping[str, Any]
 
@@ -119,7 +122,7 @@ def _summary(document: Document) -> str:
             kept = [run["result"]["attainmentPercent"] for run in own]
             bold = "**" if policy == "fleet" else ""
             rows.append(
-                f"| {bold}{policy}{bold}{label} | {len(own)} | {_geometric(ratios):.2f} | {_resampled(ratios)} |"
+                f"| {bold}{policy}{bold}{label} | {len(own)} | {geometric_mean(ratios):.2f} | {_resampled(ratios)} |"
                 f" {sum(1 for share in kept if share >= TARGET_PERCENT)} | {min(kept):.2f} |"
             )
     own_rows = [row for row in document["summary"] if row["policy"] == "fleet" and row["traceClass"] == "all"]
@@ -136,16 +139,9 @@ def _key(run: Document) -> tuple[str, int]:
     return run["scenario"]["trace"], run["scenario"]["seed"]
 
 
-def _geometric(ratios: Sequence[float]) -> float:
-    return math.exp(statistics.fmean(map(math.log, ratios)))
-
-
 def _resampled(ratios: Sequence[float]) -> str:
-    if len(ratios) < 3:
-        return "-"
-    chance = random.Random(0)
-    means = sorted(_geometric(chance.choices(ratios, k=len(ratios))) for _ in range(1000))
-    return f"{means[25]:.2f} to {means[974]:.2f}"
+    interval = resampled_interval(ratios)
+    return "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def _ramp(document: Document) -> str:
@@ -170,16 +166,13 @@ def _ramp(document: Document) -> str:
 
 def ratio_of(run: Document, document: Document) -> float | None:
     """Cost by the optimum's at the attainment of the run; None without an optimum."""
-    from inference_fleet.simulation.documents import ratio_of as of
-    from inference_fleet.simulation.optimum import FrontierPoint
-
     points = {
         (each["trace"], each["seed"]): tuple(
             FrontierPoint(p["attainmentPercent"], p["replicaHours"], p["cost"]) for p in each["frontier"]
         )
         for each in document["optimum"]
     }
-    return of(dict(run), points)
+    return ratio_to_optimum(dict(run), points)
 
 
 def name_of(run: Document) -> str:

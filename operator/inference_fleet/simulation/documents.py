@@ -124,6 +124,20 @@ def ratio_of(run: Document, frontiers: Mapping[tuple[str, int], Sequence[Frontie
     return float(cost / cost_at(points, attainment))
 
 
+def geometric_mean(ratios: Sequence[float]) -> float | None:
+    """None without any."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+
+def resampled_interval(ratios: Sequence[float]) -> list[float] | None:
+    """95 % of the geometric mean over resampled runs; None below three runs."""
+    if len(ratios) < 3:
+        return None
+    chance = random.Random(0)  # noqa: S311 - repeatable, not secret
+    means = sorted(geometric_mean(chance.choices(ratios, k=len(ratios))) or 0.0 for _ in range(RESAMPLES))
+    return [means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]]
+
+
 def _summary(runs: Sequence[Document], frontiers: Mapping[tuple[str, int], Sequence[FrontierPoint]]) -> list[Document]:
     classes = sorted({run["scenario"]["traceClass"] for run in runs})
     policies = list(dict.fromkeys((run["policy"]["name"], run["policy"]["tuned"]) for run in runs))
@@ -140,8 +154,8 @@ def _summary(runs: Sequence[Document], frontiers: Mapping[tuple[str, int], Seque
                     "policy": policy,
                     "tuned": tuned,
                     "traceClass": trace_class,
-                    "ratioGeomean": _geometric_mean(ratios),
-                    "ratioCi95": _interval(ratios),
+                    "ratioGeomean": geometric_mean(ratios),
+                    "ratioCi95": resampled_interval(ratios),
                     "minAttainmentPercent": min((a for a in attainments if a is not None), default=None),
                     "dominatedBy": _dominating(own, runs),
                 }
@@ -175,19 +189,6 @@ def _is(run: Document, policy: str, tuned: bool) -> bool:
 
 def _class(run: Document) -> str:
     return str(run["scenario"]["traceClass"])
-
-
-def _geometric_mean(ratios: Sequence[float]) -> float | None:
-    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
-
-
-def _interval(ratios: Sequence[float]) -> list[float] | None:
-    """95 % of the geometric mean over resampled runs; None below three runs."""
-    if len(ratios) < 3:
-        return None
-    chance = random.Random(0)  # noqa: S311 - repeatable, not secret
-    means = sorted(_geometric_mean(chance.choices(ratios, k=len(ratios))) or 0.0 for _ in range(RESAMPLES))
-    return [means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]]
 
 
 def _percentiles(percentiles: Percentiles) -> Document:

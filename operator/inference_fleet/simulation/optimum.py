@@ -166,11 +166,6 @@ def cost_at(points: Sequence[FrontierPoint], attainment_percent: float) -> float
     return float(np.interp(wanted, marks, [point.cost for point in points]))
 
 
-def ratio(run: Run, points: Sequence[FrontierPoint]) -> float:
-    """What a run cost by what the optimum costs at the attainment the run reached."""
-    return run.outcome.cost / cost_at(points, run.outcome.attainment_percent)
-
-
 def _nines(attainment_percent: float) -> float:
     return -math.log10(max(1e-6, 1 - attainment_percent / 100))
 

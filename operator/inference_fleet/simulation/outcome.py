@@ -52,7 +52,7 @@ class Outcome:
 
 
 def met(log: RequestLog, scenario: Scenario) -> Any:
-    """Per request: whether it finished and kept both promises. A token too late anywhere is a miss."""
+    """Per request: whether it finished and kept both promises, the one on its pace by its mean time per token."""
     every = slice(None)
     return (
         ~np.isnan(log.finish)

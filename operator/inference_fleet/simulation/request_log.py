@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from inference_fleet.simulation.engines import FINISHES, FIRST_TOKENS, MARKS, NEXT_ARRIVAL
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -75,7 +77,7 @@ class RequestLog:
         self.variant = np.full(count, -1, dtype=np.int32)
         self.first_order = np.zeros(count, dtype=np.int32)
         self.finish_order = np.zeros(count, dtype=np.int32)
-        self.marks = np.zeros(5, dtype=np.int64)
+        self.marks = np.zeros(MARKS, dtype=np.int64)
         self.failures: list[int] = []
 
     def __len__(self) -> int:
@@ -89,17 +91,17 @@ class RequestLog:
     @property
     def arrived(self) -> int:
         """How many requests have come so far: the first so many."""
-        return int(self.marks[2])
+        return int(self.marks[NEXT_ARRIVAL])
 
     @property
     def first_tokens(self) -> Any:
         """Requests that have a first token, each engine's in order."""
-        return self.first_order[: self.marks[0]]
+        return self.first_order[: self.marks[FIRST_TOKENS]]
 
     @property
     def finishes(self) -> Any:
         """Requests that are finished, each engine's in order."""
-        return self.finish_order[: self.marks[1]]
+        return self.finish_order[: self.marks[FINISHES]]
 
     def time_to_first_token(self, requests: Any) -> Any:
         """Seconds from arrival, of one request or an array of them; NaN if none came."""

@@ -61,7 +61,7 @@ def read_workload(path: Path) -> Workload | TraceRefusal:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         return TraceRefusal(str(path), 0, f"cannot be read: {error}")
     name = path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".jsonl")
     quick = _common_table(text)
@@ -176,7 +176,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, float, int, int]]:
 def _numbers(read: Callable[[_Row], tuple[float, int, int]], row: _Row, *, line: int) -> tuple[float, int, int]:
     try:
         return read(row)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _BadRow(f"not a request: {error}", line=line) from error
 
 

@@ -67,8 +67,19 @@ def test_a_file_without_requests_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
     assert isinstance(read_workload(tmp_path / "none.csv"), TraceRefusal)
     broken = tmp_path / "broken.csv.gz"
-    broken.write_bytes(gzip.compress(b"arrival_s")[:-4])
-    assert isinstance(read_workload(broken), TraceRefusal)
+    whole = gzip.compress(b"arrival_s,input_tokens,output_tokens")
+    # Cut off, no gzip at all, and a block of a kind that does not exist.
+    for data in (whole[:-4], b"arrival_s", whole[:10] + b"\xff" + whole[11:]):
+        broken.write_bytes(data)
+        assert isinstance(read_workload(broken), TraceRefusal)
+
+
+def test_a_number_without_end_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "endless.jsonl"
+    file.write_text('{"timestamp": 0, "input_length": Infinity, "output_length": 1}\n')
+    refusal = read_workload(file)
+    assert isinstance(refusal, TraceRefusal)
+    assert refusal.line == 1
 
 
 def _workload(count: int) -> Workload:
