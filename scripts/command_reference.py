@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +83,7 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from ("", f"{'#' * depth} {context.command_path}")
     yield from ("", f"`{_text(command.get_usage(context)).removeprefix('Usage: ')}`", "")
     for paragraph in (command.help or "").split("\n\n"):
-        yield from (_text(paragraph), "")
+        yield from (*_paragraph(paragraph), "")
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
@@ -96,6 +97,12 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     if options:
         yield from ("| option | what it is |", "|---|---|")
         yield from (_option(option, context) for option in options)
+
+
+def _paragraph(words: str) -> tuple[str, ...]:
+    """Lines behind a \\b, click's mark for what is not to be wrapped, stay as they are."""
+    mark, _, kept = words.partition("\b\n")
+    return ("```text", textwrap.dedent(kept).rstrip(), "```") if kept and not mark.strip() else (_text(words),)
 
 
 def _option(option: click.Option, context: click.Context) -> str:

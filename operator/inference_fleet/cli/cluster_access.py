@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from inference_fleet.adapters.ports import Cluster, ClusterError, Forbidden, NoCluster, NotFound, Unavailable
+from inference_fleet.cli import suggestions
 from inference_fleet.cli.deployment_view import DeploymentView, view
 
 Result = TypeVar("Result")
@@ -23,9 +24,18 @@ _NEEDED_RIGHTS: Final = "you need get and list on inferencedeployments.inference
 def cluster_options(function: Command) -> Command:
     """The options that every command which reads from a cluster has, as kubectl names them."""
     options = (
-        click.option("--kubeconfig", metavar="FILE", help="Kubeconfig to use; else as kubectl does."),
-        click.option("--context", metavar="NAME", help="Context of the kubeconfig."),
-        click.option("-n", "--namespace", metavar="NAME", help="Only this namespace."),
+        click.option(
+            "--kubeconfig",
+            metavar="FILE",
+            shell_complete=suggestions.file_name,
+            help="Kubeconfig to use; else as kubectl does.",
+        ),
+        click.option(
+            "--context", metavar="NAME", shell_complete=suggestions.context_name, help="Context of the kubeconfig."
+        ),
+        click.option(
+            "-n", "--namespace", metavar="NAME", shell_complete=suggestions.namespace_name, help="Only this namespace."
+        ),
     )
     for option in reversed(options):
         function = option(function)
@@ -68,9 +78,7 @@ def problem(error: ClusterError) -> str:
     if isinstance(error, NoCluster):
         return f"no cluster to ask: {words}"
     if isinstance(error, Forbidden):
-        hint = (
-            "log in again" if error.status == 401 else "you need get and list on inferencedeployments.inferencefleet.io"
-        )
+        hint = "log in again" if error.status == 401 else _NEEDED_RIGHTS
         return f"not allowed: {words} ({hint})"
     if isinstance(error, Unavailable):
         return f"the API server does not answer: {words}"

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from inference_fleet.cli.main import EXIT_GOAL_MISSED, EXIT_OK
-from inference_fleet.cli.simulation_options import Chosen, scenario_options
+from inference_fleet.cli.simulation_options import POLICY_NAMES, TUNED_NAMES, Chosen, scenario_options
+from inference_fleet.cli.suggestions import one_of
 
 _TRACE_WIDTH = 24
 # Attainment is measured on a sample of requests: a miss smaller than this is none.
@@ -17,15 +18,21 @@ _TOLERANCE_POINTS = 0.005
 
 
 @click.command(name="compare", short_help="Compare scaling policies over traces.")
-@click.option("--policy", "policies", multiple=True, help="Repeatable; all as shipped by default.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="POLICY",
+    shell_complete=one_of((*POLICY_NAMES, *TUNED_NAMES)),
+    help=f"Repeatable; by default all as shipped: {', '.join(POLICY_NAMES)}. `fleet` is the operator's own.",
+)
 @click.option("--suite", is_flag=True, help="All shapes of the synthetic suite.")
 @scenario_options
 def command(policies: tuple[str, ...], suite: bool, **options: Any) -> int:
     """Run scaling policies over the same traffic and compare them with an offline optimum.
 
-    Policies: fleet (ours), static, hpa-concurrency, keda-queue ... ; with the suffix -tuned the cheapest setting that
-    keeps the target on the very trace, found in hindsight. Exit status 3 if `fleet` misses its target on a trace where
-    the optimum keeps it.
+    A policy with the suffix -tuned takes the cheapest of its settings that keeps the target on the very trace, found
+    in hindsight. Exit status 3 if `fleet` misses its target on a trace where the optimum keeps it.
     """
     from inference_fleet.cli.simulation_screen import run_tasks
     from inference_fleet.simulation.batch import Finished, OptimumTask, RunTask, Task, known_policy

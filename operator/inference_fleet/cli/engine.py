@@ -10,6 +10,7 @@ import click
 
 from inference_fleet.cli.engine_accelerators import accelerators
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK
+from inference_fleet.cli.suggestions import file_name
 from inference_fleet.engine.versions import EngineVersion, engine_version, known_versions
 
 DESCRIBE_SCHEMA = "inference-fleet/engine-describe/v1"
@@ -51,7 +52,13 @@ def flags(version: str | None, mark: str | None, output: Form) -> int:
 
 
 @command.command(name="describe")
-@click.option("--python", required=True, metavar="PATH", help="Interpreter of an environment that has vLLM.")
+@click.option(
+    "--python",
+    required=True,
+    metavar="PATH",
+    shell_complete=file_name,
+    help="Interpreter of an environment that has vLLM.",
+)
 @_OUTPUT
 def describe(python: str, output: Form) -> int:
     """Compare an installed vLLM with what the operator knows of its release.

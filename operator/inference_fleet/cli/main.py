@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -10,8 +11,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from inference_fleet import __version__
+
+PROGRAM = "inference-fleet"
+# Set by the shell while it completes; click's own name for it.
+COMPLETION_VARIABLE = "_INFERENCE_FLEET_COMPLETE"
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -70,6 +76,13 @@ class LazyGroup(click.Group):
                 raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx=error.ctx) from error
             raise
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # Click's own way imports every command for its help.
+        found = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [CompletionItem(name, help=COMMANDS[name]) for name in found] + click.Command.shell_complete(
+            self, ctx, incomplete
+        )
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
@@ -90,14 +103,26 @@ def _missing_extra(command: str, module: str) -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit status: 0 ok, 1 failed, 2 refused spec, 3 a stated goal was missed, 64 wrong usage, 130 interrupted.",
 )
-@click.version_option(__version__, prog_name="inference-fleet")
+@click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
     """Run language models on Kubernetes with vLLM: checked first, scaled to their objectives."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with the documented status."""
+    if COMPLETION_VARIABLE in os.environ:
+        _complete()
     sys.exit(run(argv))
+
+
+def _complete() -> NoReturn:
+    """Answer the shell that asks for completions. What goes wrong is not told: it would stand in the user's line."""
+    from inference_fleet.cli.completion import end_in_time
+
+    end_in_time()
+    with contextlib.suppress(click.ClickException, click.Abort):
+        cli.main(args=[], prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE, standalone_mode=False)
+    sys.exit(EXIT_OK)
 
 
 def run(argv: Sequence[str] | None = None, **extra: Any) -> int:
@@ -108,7 +133,7 @@ def run(argv: Sequence[str] | None = None, **extra: Any) -> int:
     try:
         result = cli.main(
             args=list(argv) if argv is not None else None,
-            prog_name=program if argv is None else "inference-fleet",
+            prog_name=program if argv is None else PROGRAM,
             standalone_mode=False,
             **extra,
         )

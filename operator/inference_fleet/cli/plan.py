@@ -10,21 +10,29 @@ from typing import Any, Literal
 import click
 
 from inference_fleet.cli.main import EXIT_OK, EXIT_REFUSED
+from inference_fleet.cli.suggestions import file_name
 
 
 @click.command(name="plan", short_help="Check an InferenceDeployment and show what it would cost, hold and do.")
 @click.option(
-    "-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input."
+    "-f",
+    "--file",
+    required=True,
+    metavar="FILE",
+    shell_complete=file_name,
+    help="Manifest, or a folder of them; - reads standard input.",
 )
 @click.option(
     "--accelerators",
     metavar="FILE",
+    shell_complete=file_name,
     help="Manifest with the cluster's AcceleratorClasses (kubectl get acceleratorclasses -o yaml). Classes in -f count"
     " too; the built-in ones are used for names found in neither.",
 )
 @click.option(
     "--config",
     metavar="FILE",
+    shell_complete=file_name,
     help="The model's config.json, for the memory check and the estimate. What model.shape says goes over it.",
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)

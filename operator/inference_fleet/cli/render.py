@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from inference_fleet.cli.main import EXIT_OK, EXIT_REFUSED
+from inference_fleet.cli.suggestions import file_name
 
 # Owner references need a uid, which only the API server can give.
 _NO_UID = "00000000-0000-0000-0000-000000000000"
@@ -18,11 +19,17 @@ _NO_UID = "00000000-0000-0000-0000-000000000000"
 
 @click.command(name="render", short_help="Print the objects the operator would create. No cluster needed.")
 @click.option(
-    "-f", "--file", required=True, metavar="FILE", help="Manifest, or a folder of them; - reads standard input."
+    "-f",
+    "--file",
+    required=True,
+    metavar="FILE",
+    shell_complete=file_name,
+    help="Manifest, or a folder of them; - reads standard input.",
 )
 @click.option(
     "--accelerators",
     metavar="FILE",
+    shell_complete=file_name,
     help="Manifest with the cluster's AcceleratorClasses. Classes in -f count too; the built-in ones are used for"
     " names found in neither.",
 )

@@ -10,19 +10,36 @@ from typing import Any
 import click
 
 from inference_fleet.cli.main import EXIT_OK
-from inference_fleet.cli.simulation_options import Chosen, Offer, RefusedSpec, offer_on, scenario_options
+from inference_fleet.cli.simulation_options import (
+    POLICY_NAMES,
+    TUNED_NAMES,
+    Chosen,
+    Offer,
+    RefusedSpec,
+    offer_on,
+    scenario_options,
+)
+from inference_fleet.cli.suggestions import accelerator_name, one_of
 
 _CLASS_WIDTH = 30
 
 
 @click.command(name="simulate", short_help="Replay a trace against a simulated fleet.")
-@click.option("--policy", default="fleet", show_default=True, help="Who decides; `compare --help` names all.")
+@click.option(
+    "--policy",
+    default="fleet",
+    show_default=True,
+    metavar="POLICY",
+    shell_complete=one_of((*POLICY_NAMES, *TUNED_NAMES)),
+    help="Who decides; `compare --help` names all.",
+)
 @click.option("--replicas", type=click.IntRange(min=0), help="Of the policy `static`.")
 @click.option(
     "--accelerator",
     "accelerators",
     multiple=True,
     metavar="CLASS[=COST]",
+    shell_complete=accelerator_name,
     help="With -f: the deployment on this class alone, at this cost of a device for an hour. Repeatable: side by side.",
 )
 @scenario_options

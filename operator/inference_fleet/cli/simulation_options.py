@@ -5,13 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+from inference_fleet.cli import suggestions
 from inference_fleet.cli.main import EXIT_REFUSED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+# Named here too, so that help and completion need no laboratory; a test holds them to it.
+POLICY_NAMES: Final = (
+    "fleet",
+    "static",
+    "hpa-concurrency",
+    "keda-queue",
+    "knative-kpa",
+    "aibrix-apa",
+    "llm-d-slo-aware",
+    "llm-d-token-aware",
+    "llm-d-wva",
+    "dynamo-planner",
+)
+TUNED_NAMES: Final = tuple(f"{name}-tuned" for name in POLICY_NAMES if name != "fleet")
+SHAPE_NAMES: Final = (
+    "chat-steady",
+    "chat-morning",
+    "chat-bursts",
+    "code-bursts",
+    "reasoning",
+    "flash-crowd",
+    "chat-days",
+    "chat-weeks",
+    "llm-d-ramp",
+)
 ENGINES = ("llama-8b-l4", "llama-8b-a100", "llama-8b-2xh100", "llama-70b-4xh100", "llama-70b-4xl4", "qwen-32b-2xh100")
 
 
@@ -38,8 +64,19 @@ def _from_file(context: click.Context, parameter: click.Parameter, value: Path |
     context.default_map = {**(context.default_map or {}), **chosen}
 
 
+def _positive(flag: str, default: float, **settings: Any) -> Callable[[Function], Function]:
+    kind = click.FloatRange(min=0, min_open=True)
+    return click.option(flag, type=kind, default=default, show_default=True, **settings)
+
+
 _OPTIONS = (
-    click.option("-f", "--file", metavar="FILE", help="InferenceDeployment: its objectives, limits and variants."),
+    click.option(
+        "-f",
+        "--file",
+        metavar="FILE",
+        shell_complete=suggestions.file_name,
+        help="InferenceDeployment: its objectives, limits and variants.",
+    ),
     click.option(
         "--trace",
         "traces",
@@ -49,7 +86,14 @@ _OPTIONS = (
         " ServeGen's client tables. Repeatable.",
     ),
     click.option("--join", is_flag=True, help="Traces one after the other, as one trace of several days."),
-    click.option("--shape", "shapes", multiple=True, help="Synthetic traffic instead of a trace. Repeatable."),
+    click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        metavar="SHAPE",
+        shell_complete=suggestions.one_of(SHAPE_NAMES),
+        help=f"Synthetic traffic instead of a trace: {', '.join(SHAPE_NAMES)}. Repeatable.",
+    ),
     click.option(
         "--scenario",
         type=click.Path(path_type=Path),
@@ -61,22 +105,8 @@ _OPTIONS = (
     click.option(
         "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What serves, without -f."
     ),
-    click.option(
-        "--first-token",
-        type=click.FloatRange(min=0, min_open=True),
-        default=2.5,
-        show_default=True,
-        metavar="S",
-        help="Objective: seconds to the first token, without -f.",
-    ),
-    click.option(
-        "--pace",
-        type=click.FloatRange(min=0, min_open=True),
-        default=0.2,
-        show_default=True,
-        metavar="S",
-        help="Objective: mean seconds per token after the first, without -f.",
-    ),
+    _positive("--first-token", 2.5, metavar="S", help="Objective: seconds to the first token, without -f."),
+    _positive("--pace", 0.2, metavar="S", help="Objective: mean seconds per token after the first, without -f."),
     click.option(
         "--target",
         type=click.FloatRange(min=0, max=100, max_open=True),
@@ -87,13 +117,7 @@ _OPTIONS = (
     ),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many, from --seed on."),
-    click.option(
-        "--rate-scale",
-        type=click.FloatRange(min=0, min_open=True),
-        default=1.0,
-        show_default=True,
-        help="Times the trace's load, by superposition.",
-    ),
+    _positive("--rate-scale", 1.0, help="Times the trace's load, by superposition."),
     click.option("--duration", type=click.FloatRange(min=60), metavar="S", help="Only the first seconds of a trace."),
     click.option("--cold-start", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S"),
     click.option(

@@ -138,6 +138,19 @@ def judged(**misses: float) -> World:
     return world
 
 
+def test_a_name_alone_is_looked_for_where_kubectl_would(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.holds(settled().deployment)
+    login = json.loads(server.kubeconfig.read_text(encoding="utf-8"))
+    login["contexts"][0]["context"]["namespace"] = "chat"
+    login["contexts"].append({"name": "other", "context": {"cluster": "c", "user": "u"}})
+    server.kubeconfig.write_text(json.dumps(login), encoding="utf-8")
+    assert run(["explain", "llama", "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
+    assert run(["explain", "llama", "--kubeconfig", str(server.kubeconfig), "--context", "other"]) == EXIT_FAILED
+    assert "there is no InferenceDeployment default/llama; did you mean chat/llama?" in capsys.readouterr().err
+
+
 def test_an_objective_is_shown_with_what_was_kept_of_it_and_what_may_still_be_missed() -> None:
     first, second = (line.strip() for line in text(judged(first=39, pace=25), width=400).splitlines() if " ms " in line)
     assert first == (
