@@ -56,7 +56,7 @@ def surge_of(max_surge: int | str, *, desired: int) -> int:
 def step(pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, paused: bool) -> tuple[PoolTarget, ...]:
     """Targets of all pools, given oldest first. A variant in `desired` has one current pool, if only an empty one.
 
-    paused: revisions stay as they are; the newest pool that has replicas is the one that scales.
+    paused: revisions stay as they are; of each variant the pool with most replicas is the one that scales.
 
     Examples (old, new, desired 4, surge 1): 4, 0 -> 4, 1; when the new one is available 3, 1 -> 3, 2; ... -> 0, 4.
     """
