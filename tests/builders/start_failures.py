@@ -1,8 +1,8 @@
 """Ways in which a start of the real engine fails on a processor, and what a kubelet would keep of each.
 
 Run as a program (PYTHONPATH=tests:operator python -m builders.start_failures [NAME ...]) it makes them fail and writes
-tests/data/engine-failures/NAME.txt: the end of the log as it gets into a container's termination message. Paths and
-ports of the machine are replaced.
+tests/data/engine-failures/NAME.txt: a container's termination message, which is what the engine's own processes wrote
+into its file, or else the end of the log. Paths and ports of the machine are replaced.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference_fleet.engine.failure_log import CONFIGURATION_VARIABLE, TERMINATION_MESSAGE_PATH, failure_logging
 from inference_fleet.sandbox.real_engine import ENVIRONMENT, RealEngine, find_real_engine
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "engine-failures"
-# FallbackToLogsOnError: the last 2048 bytes or 80 lines, whichever is less (kubelet).
+# The kubelet keeps the end of the file; FallbackToLogsOnError: the last 2048 bytes or 80 lines, whichever is less.
+FILE_BYTES = 4096
 MESSAGE_BYTES = 2048
 MESSAGE_LINES = 80
 ENDS_WITHIN_SECONDS = 240
@@ -92,6 +94,16 @@ FAILURES: Mapping[str, Failure] = {
     "hub-unreachable": Failure(
         model=HUB_MODEL, environment={"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
     ),
+    "cache-too-small": Failure(
+        spoil=change_config(max_position_embeddings=4_000_000),
+        arguments=("--max-model-len=3000000", "--max-num-seqs=1", "--enforce-eager"),
+        cheap=False,
+    ),
+    "no-host-memory": Failure(
+        spoil=change_config(max_position_embeddings=10**10),
+        arguments=("--max-model-len=10000000000", "--max-num-seqs=128"),
+        cheap=False,
+    ),
     "no-weights": Failure(spoil=take("model.safetensors"), cheap=False),
     "cut-weights": Failure(spoil=cut_weights, cheap=False),
     "other-shape": Failure(spoil=change_config(hidden_size=256, head_dim=None), cheap=False),
@@ -106,7 +118,10 @@ def failing_start(name: str, *, engine: RealEngine, folder: Path) -> str:
     shutil.copytree(engine.model, model)
     failure.spoil(model)
     with contextlib.ExitStack() as stack:
+        kept, logging = folder / "termination-log", folder / "logging.json"
+        logging.write_text((failure_logging(()) or "").replace(TERMINATION_MESSAGE_PATH, str(kept)), encoding="utf-8")
         environment = {**os.environ, **ENVIRONMENT, "HF_HOME": str(folder / "cache"), **failure.environment}
+        environment[CONFIGURATION_VARIABLE] = str(logging)
         if failure.hub is not None:
             environment |= {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": stack.enter_context(answering(*failure.hub))}
         arguments = ("--model", failure.model or str(model), "--host=127.0.0.1", "--port=0", *failure.arguments)
@@ -119,10 +134,12 @@ def failing_start(name: str, *, engine: RealEngine, folder: Path) -> str:
             check=False,
         )
     assert done.returncode != 0, name
-    return plain(kept_by_kubelet(done.stdout), folder=folder)
+    return plain(kept_by_kubelet(kept.read_bytes() if kept.exists() else b"", log=done.stdout), folder=folder)
 
 
-def kept_by_kubelet(log: bytes) -> str:
+def kept_by_kubelet(file: bytes, *, log: bytes) -> str:
+    if file:
+        return file[-FILE_BYTES:].decode(errors="replace")
     lines = log[-MESSAGE_BYTES:].decode(errors="replace").splitlines()
     return "\n".join(lines[-MESSAGE_LINES:])
 

@@ -27,6 +27,7 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 
 ANNOTATION_APPLY_UPDATE: Final = f"{GROUP}/apply-update"
 ANNOTATION_RENDERED: Final = f"{GROUP}/rendered"
+ANNOTATION_ENGINE_LOGGING: Final = f"{GROUP}/engine-logging"
 ANNOTATION_POD_DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 ENGINE_CONTAINER: Final = "engine"

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from inference_fleet.adapters.ports import Object, Resource
 from inference_fleet.adapters.resources import NAMESPACES, PODS
-from inference_fleet.api.names import ANNOTATION_POD_DELETION_COST, GROUP
+from inference_fleet.api.names import ANNOTATION_POD_DELETION_COST
 
 _METADATA: Final = (
     "name",
@@ -49,7 +49,7 @@ def trim(resource: Resource, obj: Mapping[str, Any]) -> Object:
 
 def _kept(resource: Resource, annotation: str) -> bool:
     if resource == PODS:
-        return annotation == ANNOTATION_POD_DELETION_COST or annotation.startswith(f"{GROUP}/")
+        return annotation == ANNOTATION_POD_DELETION_COST
     return annotation != _LAST_APPLIED
 
 

@@ -19,6 +19,7 @@ from inference_fleet.engine.checks.faults import faults
 from inference_fleet.engine.checks.quantization import quantization
 from inference_fleet.engine.engine_plan import EnginePlan, EngineResult, MemoryReport, ShapeSource
 from inference_fleet.engine.estimate import estimate
+from inference_fleet.engine.failure_log import failure_logging
 from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.memory import memory_report
 from inference_fleet.engine.memory_fixes import cheapest_fix
@@ -125,12 +126,13 @@ def _plan(case: Case) -> EnginePlan:
     image = case.engine.image or case.version.image(case.platform)
     assert image is not None, "a missing image is refused before"
     report = _with_fix(case, memory_report(case))
+    arguments = engine_arguments(case.intent, limits=case.limits)
     return EnginePlan(
         version=case.version.version,
         image=image,
         # The image's own entry point is `vllm serve`.
         command=(),
-        args=engine_arguments(case.intent, limits=case.limits),
+        args=arguments,
         env=engine_environment(case.intent),
         devices_per_replica=case.devices,
         effective=case.limits,
@@ -139,4 +141,5 @@ def _plan(case: Case) -> EnginePlan:
         step_time=step_time_prior(case),
         kv_cache_tokens=report.kv_cache_tokens,
         estimate=estimate(case, report),
+        logging=failure_logging(arguments),
     )

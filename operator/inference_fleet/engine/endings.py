@@ -1,9 +1,10 @@
 """Why an engine ended, read from the end of its log: a reason, the fact, and what would help.
 
-A container's termination message is the last 2048 bytes of its log. Logs may hold anything, secrets too: of a message
-nothing gets out but what a pattern captures (numbers, names of flags, of repositories), and our own words. The patterns
-are held by messages that the real engine left (tests/data/engine-failures); those of devices, which no processor can
-provoke, follow the texts of vLLM 0.32, PyTorch and the NVIDIA runtime.
+A container's termination message is the last 4096 bytes of what its failing processes wrote (failure_log.py), or else
+the last 2048 bytes of its log. Logs may hold anything, secrets too: of a message nothing gets out but what a pattern
+captures (numbers, names of flags, of repositories), and our own words. The patterns are held by messages that the real
+engine left (tests/data/engine-failures); those of devices, which no processor can provoke, follow the texts of vLLM
+0.32, PyTorch and the NVIDIA runtime.
 """
 
 from __future__ import annotations
@@ -103,6 +104,12 @@ _RULES: Final = (
         r"(?:CUDA|HIP|XPU) out of memory|OutOfMemoryError: (?:CUDA|HIP|XPU)|Not enough memory to load",
         Reason.OUT_OF_DEVICE_MEMORY,
         "the device's memory is not enough",
+    ),
+    _rule(
+        r"DefaultCPUAllocator: (?:can't allocate|not enough) memory: you tried to allocate (?P<bytes>\d{1,20}) bytes",
+        Reason.OUT_OF_HOST_MEMORY,
+        "{bytes} bytes more were not to be had of the node's memory",
+        "Raise the node's or the container's memory, or lower maxModelLen and maxNumSeqs.",
     ),
     _rule(
         rf"error: unrecognized arguments: {_FLAG}",

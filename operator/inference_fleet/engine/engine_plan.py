@@ -81,7 +81,8 @@ class EnginePlan:
     """How one replica of a variant is started.
 
     command and args: argument lists, never a shell line; command is empty where the image's entrypoint starts the
-    engine. env: names and plain values. kv_cache_tokens: capacity of one replica, None if not known before it runs;
+    engine. env: names and plain values. logging: the text of the file that it takes its logging from, None for its own
+    way. kv_cache_tokens: capacity of one replica, None if not known before it runs;
     estimate: None without the device's figures or the model's size.
     """
 
@@ -97,6 +98,7 @@ class EnginePlan:
     step_time: StepTimeModel
     kv_cache_tokens: int | None
     estimate: Estimate | None = None
+    logging: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,16 @@ from typing import Any, Final
 
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.intent import VariantIntent
-from inference_fleet.api.names import ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME
+from inference_fleet.api.names import ANNOTATION_ENGINE_LOGGING, ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME
 from inference_fleet.api.pod_settings import EnvVar, PodSettings, ResourceAmounts
 from inference_fleet.engine.engine_plan import EnginePlan
+from inference_fleet.engine.failure_log import CONFIGURATION_VARIABLE
 from inference_fleet.workload.drain import grace_period_seconds
 from inference_fleet.workload.labels import pod_labels, pool_selector
 from inference_fleet.workload.owner import Owner
 from inference_fleet.workload.probes import probes
 from inference_fleet.workload.service_account import service_account_name
-from inference_fleet.workload.volumes import HOME, engine_volumes
+from inference_fleet.workload.volumes import HOME, LOGGING_PATH, engine_volumes
 
 # A numeric user that no image gives a meaning to; restricted pod security wants one that is not root.
 ENGINE_USER: Final = 65532
@@ -32,12 +33,15 @@ def pod_template(
 ) -> dict[str, Any]:
     """The template as its ReplicaSet keeps it. Rendered once per revision, never again."""
     settings = intent.pod or PodSettings.model_validate({})
-    volumes = engine_volumes(intent, devices=engine.devices_per_replica)
+    volumes = engine_volumes(intent, engine=engine)
     metadata: dict[str, Any] = {
         "labels": {**(settings.labels or {}), **pod_labels(owner.name, variant=intent.variant, revision=revision)}
     }
-    if settings.annotations:
-        metadata["annotations"] = dict(settings.annotations)
+    annotations = dict(settings.annotations or {})
+    if engine.logging is not None:
+        annotations[ANNOTATION_ENGINE_LOGGING] = engine.logging
+    if annotations:
+        metadata["annotations"] = annotations
     spec: dict[str, Any] = {
         "serviceAccountName": service_account_name(owner),
         "automountServiceAccountToken": False,
@@ -119,7 +123,9 @@ def _weights_bytes(intent: VariantIntent, engine: EnginePlan) -> int | None:
 
 def _environment(intent: VariantIntent, engine: EnginePlan, settings: PodSettings) -> list[dict[str, Any]]:
     """Ours first, then the user's; a name stands once, ours wins."""
-    found = {name: _value(name, value) for name, value in (*_ENVIRONMENT.items(), *engine.env)}
+    logging = {CONFIGURATION_VARIABLE: LOGGING_PATH} if engine.logging is not None else {}
+    ours = (*_ENVIRONMENT.items(), *engine.env, *logging.items())
+    found = {name: _value(name, value) for name, value in ours}
     for variable in (*_secrets(intent), *(_variable(variable) for variable in settings.env or ()), *_endpoint(intent)):
         found.setdefault(variable["name"], variable)
     return list(found.values())

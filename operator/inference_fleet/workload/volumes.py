@@ -7,9 +7,13 @@ from typing import Any, Final
 
 from inference_fleet.api.checkpoint import Checkpoint
 from inference_fleet.api.intent import VariantIntent
-from inference_fleet.engine.engine_plan import CACHE_MOUNT, DRAFT_WEIGHTS_MOUNT, WEIGHTS_MOUNT
+from inference_fleet.api.names import ANNOTATION_ENGINE_LOGGING
+from inference_fleet.engine.engine_plan import CACHE_MOUNT, DRAFT_WEIGHTS_MOUNT, WEIGHTS_MOUNT, EnginePlan
 
 HOME: Final = "/home/engine"
+_LOGGING_FOLDER: Final = "/etc/inference-fleet"
+_LOGGING_FILE: Final = "logging.json"
+LOGGING_PATH: Final = f"{_LOGGING_FOLDER}/{_LOGGING_FILE}"
 # Tensor-parallel workers hand tensors through /dev/shm; the container's default of 64 MiB crashes them.
 SHARED_MEMORY_GIBIBYTES_PER_DEVICE: Final = 2
 
@@ -29,16 +33,18 @@ class Mounted:
         return {**mount, "readOnly": True} if self.read_only else mount
 
 
-def engine_volumes(intent: VariantIntent, *, devices: int) -> tuple[Mounted, ...]:
+def engine_volumes(intent: VariantIntent, *, engine: EnginePlan) -> tuple[Mounted, ...]:
     """All volumes, in a fixed order."""
     shared = intent.pod.shared_memory if intent.pod else None
-    limit = shared.size_limit if shared else f"{SHARED_MEMORY_GIBIBYTES_PER_DEVICE * max(1, devices)}Gi"
+    devices = max(1, engine.devices_per_replica)
+    limit = shared.size_limit if shared else f"{SHARED_MEMORY_GIBIBYTES_PER_DEVICE * devices}Gi"
     found = [
         Mounted({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": limit}}, "/dev/shm"),  # noqa: S108 - the pod's own
         Mounted({"name": "tmp", "emptyDir": {}}, "/tmp"),  # noqa: S108 - the pod's own
         Mounted({"name": "home", "emptyDir": {}}, HOME),
         Mounted({"name": "cache", **_cache(intent.model)}, CACHE_MOUNT),
     ]
+    found += [_logging()] if engine.logging is not None else []
     weights = _weights(intent.model, name="weights", path=WEIGHTS_MOUNT)
     found += [weights] if weights else []
     speculative = intent.engine.speculative
@@ -46,6 +52,13 @@ def engine_volumes(intent: VariantIntent, *, devices: int) -> tuple[Mounted, ...
         draft = _weights(speculative.model, name="draft-weights", path=DRAFT_WEIGHTS_MOUNT)
         found += [draft] if draft else []
     return tuple(found)
+
+
+def _logging() -> Mounted:
+    """An annotation of the pod itself as a file: it needs no object beside the pod, and no right to make one."""
+    source = {"fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_ENGINE_LOGGING}']"}}
+    items = [{"path": _LOGGING_FILE, **source}]
+    return Mounted({"name": "engine-logging", "downwardAPI": {"items": items}}, _LOGGING_FOLDER, read_only=True)
 
 
 def _cache(model: Checkpoint) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.engine.endings import ending_of
 
 RECORDED = Path(__file__).parents[2] / "data" / "engine-failures"
-# Each is the termination message of vLLM 0.32 (tests/builders/start_failures.py records them anew).
+# Each is a termination message of vLLM 0.32 (tests/builders/start_failures.py records them anew).
 MEANINGS = {
     "unknown-flag": (Reason.UNSUPPORTED_FLAG, "--no-such-flag"),
     "bad-value": (Reason.UNSUPPORTED_FLAG, "--max-num-seqs"),
@@ -30,9 +30,11 @@ MEANINGS = {
     "hub-revision-not-found": (Reason.MODEL_NOT_FOUND, "revision v9"),
     "hub-gated": (Reason.MODEL_GATED, "acme/llama-private is gated"),
     "hub-wrong-token": (Reason.TOKEN_REFUSED, "401"),
-    # The engine's process tells the cause before its front end ends: a termination message has only the latter.
-    "cut-weights": (Reason.ENGINE_CRASHED, "its log has the cause"),
-    "no-weights": (Reason.ENGINE_CRASHED, "its log has the cause"),
+    # What the engine's and the worker's own processes write: their front end only says that one of them failed.
+    "cache-too-small": (Reason.OUT_OF_DEVICE_MEMORY, "the engine proposes maxModelLen 2097024"),
+    "no-host-memory": (Reason.OUT_OF_HOST_MEMORY, "5120000000000 bytes"),
+    "cut-weights": (Reason.MODEL_DAMAGED, "cut off or damaged"),
+    "no-weights": (Reason.MODEL_NOT_FOUND, "not where they should be"),
     "other-shape": (Reason.ENGINE_CRASHED, "its log has the cause"),
     # The hub's client says the same of all three while it asks for the first file.
     "hub-throttled": (Reason.HUB_UNREACHABLE, "reached or refuses"),
@@ -53,7 +55,7 @@ def test_a_recorded_failure_is_understood(name: str) -> None:
     reason, words = MEANINGS[name]
     found = ending_of(message)
 
-    assert len(message.encode()) <= 2100
+    assert len(message.encode()) <= 4096
     assert found is not None
     assert found.reason == reason
     assert words in found.cause

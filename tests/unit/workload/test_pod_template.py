@@ -237,3 +237,23 @@ def test_the_root_is_read_only_where_no_container_hook_writes_to_it() -> None:
 
 def test_the_last_words_of_a_failed_engine_are_kept() -> None:
     assert container()["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_the_engine_takes_its_logging_from_an_annotation_of_its_own_pod() -> None:
+    got = template(plan={"logging": '{"version":1}'})
+    (only,) = got["spec"]["containers"]
+    (file,) = [volume for volume in got["spec"]["volumes"] if "downwardAPI" in volume]
+    (item,) = file["downwardAPI"]["items"]
+    (mount,) = [mount for mount in only["volumeMounts"] if mount["name"] == file["name"]]
+
+    assert item["fieldRef"] == {"fieldPath": "metadata.annotations['inferencefleet.io/engine-logging']"}
+    assert got["metadata"]["annotations"] == {"inferencefleet.io/engine-logging": '{"version":1}'}
+    assert mount["readOnly"] is True
+    assert {"name": "VLLM_LOGGING_CONFIG_PATH", "value": f"{mount['mountPath']}/{item['path']}"} in only["env"]
+
+
+def test_an_engine_that_logs_its_own_way_gets_no_such_file() -> None:
+    got = template(plan={"logging": None})
+    assert "annotations" not in got["metadata"]
+    assert not any("downwardAPI" in volume for volume in got["spec"]["volumes"])
+    assert "VLLM_LOGGING_CONFIG_PATH" not in environment(plan={"logging": None})
