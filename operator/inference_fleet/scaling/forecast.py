@@ -122,9 +122,9 @@ class Forecast:
         centre, features = self._features()
         most = max(value / share for value, share in zip(self.averages, self.shares, strict=True))
         log_demand = _dot(self.weights, features) + centre
+        log_demand = min(log_demand, math.log(MOST_GROWTH * most))
         if rise > 0:
             log_demand = max(log_demand, math.log(rise))
-        log_demand = min(log_demand, math.log(MOST_GROWTH * most))
         return Outlook(log_demand, self._below_top(log_demand, self._spread()))
 
     @property

@@ -1,7 +1,7 @@
 """A rise that has just begun, drawn out straight: for a scaler that knows no better yet.
 
-The regression of a young scaler is a mean of averages, which lags a ramp by minutes. In its first minutes
-the forecast is at least the line through two short averages, where the arrivals rise by more than chance.
+The regression of a young scaler is a mean of averages, which lags a ramp by minutes. In its first minutes the forecast
+is at least the straight line through what it has seen, where the arrivals come later than chance explains.
 """
 
 from __future__ import annotations
@@ -10,58 +10,73 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-SHORT_SECONDS: Final = 30.0
-LONG_SECONDS: Final = 120.0
-# Standard deviations of a Poisson count by which the short average's arrivals must exceed the long one's.
+# What was seen so long ago counts for 1/e.
+MEMORY_SECONDS: Final = 60.0
+# Standard deviations of a Poisson process by which the arrivals' mean age must fall short of an even flow's.
 DEVIATIONS: Final = 2.5
+# A line needs some points; a replica's first ones also show it filling up.
+FEWEST_TICKS: Final = 4
+# A line is not believed beyond this many times where it stands.
+MOST_GROWTH: Final = 3.0
 # Later the regression has learned what a rise means for this traffic.
 UNTIL_SECONDS: Final = 1200.0
 
 
 @dataclass(frozen=True)
 class Rise:
-    """Decayed sums of demand (replicas) and arrivals (per second) over half a minute and two, and their weights."""
+    """Decayed sums over the ticks: arrivals and demand (replica seconds), and each times its age.
 
-    short_demand: float = 0.0
-    long_demand: float = 0.0
-    short_arrivals: float = 0.0
-    long_arrivals: float = 0.0
-    short_weight: float = 0.0
-    long_weight: float = 0.0
-    age: float = 0.0
+    seconds, ticks: how long and how many.
+    """
+
+    arrivals: float = 0.0
+    arrivals_by_age: float = 0.0
+    demand: float = 0.0
+    demand_by_age: float = 0.0
+    seconds: float = 0.0
+    ticks: int = 0
 
     def learned(self, demand: float, *, arrivals: float, seconds: float) -> Rise:
-        """With one tick."""
-        short, long = math.exp(-seconds / SHORT_SECONDS), math.exp(-seconds / LONG_SECONDS)
+        """With one tick of so many seconds. demand: replicas; arrivals: per second."""
+        kept = math.exp(-seconds / MEMORY_SECONDS)
+        fresh, fresh_by_age = _moment(0, seconds, MEMORY_SECONDS), _moment(1, seconds, MEMORY_SECONDS)
         return Rise(
-            short_demand=self.short_demand * short + demand * (1 - short),
-            long_demand=self.long_demand * long + demand * (1 - long),
-            short_arrivals=self.short_arrivals * short + arrivals * (1 - short),
-            long_arrivals=self.long_arrivals * long + arrivals * (1 - long),
-            short_weight=self.short_weight * short + (1 - short),
-            long_weight=self.long_weight * long + (1 - long),
-            age=self.age + seconds,
+            arrivals=self.arrivals * kept + arrivals * fresh,
+            arrivals_by_age=(self.arrivals_by_age + self.arrivals * seconds) * kept + arrivals * fresh_by_age,
+            demand=self.demand * kept + demand * fresh,
+            demand_by_age=(self.demand_by_age + self.demand * seconds) * kept + demand * fresh_by_age,
+            seconds=self.seconds + seconds,
+            ticks=self.ticks + 1,
         )
 
     def ahead(self, lead_seconds: float) -> float:
         """Demand when the rise has gone on for so long; 0 where nothing rises beyond chance, and later in life.
 
-        Example: 2.0 replicas over half a minute, 1.4 over two, 30 and 120 s old on average: 1/150 a second; 150 s
-        ahead 2.0 + (30 + 150) / 150 = 3.2.
+        Least squares over what was seen, weights exp(-age / MEMORY_SECONDS). Whether it rises at all: the trend test
+        for a Poisson process (Cox and Lewis 1966, "the Laplace test") with the same weights: at an even rate r the
+        sum of (mean age - age) over the arrivals has mean 0 and variance r times the integral of its square.
+        Demand is not expected to grow faster than arrivals: replicas that fill up look like a rise, too.
         """
-        if self.short_weight <= 0 or self.age > UNTIL_SECONDS:
+        if self.ticks < FEWEST_TICKS or self.seconds > UNTIL_SECONDS or self.arrivals <= 0:
             return 0.0
-        short, long = self.short_demand / self.short_weight, self.long_demand / self.long_weight
-        window = 2 * SHORT_SECONDS * self.short_weight
-        usual = self.long_arrivals / self.long_weight * window
-        came = self.short_arrivals / self.short_weight * window
-        if short <= long or came - usual < DEVIATIONS * math.sqrt(max(usual, 1.0)):
+        weight, first, second = (_moment(power, self.seconds, MEMORY_SECONDS) for power in range(3))
+        mean_age, spread = first / weight, second - first * first / weight
+        # The same integrals with the weights squared.
+        w0, w1, w2 = (_moment(power, self.seconds, MEMORY_SECONDS / 2) for power in range(3))
+        rate, demand = self.arrivals / weight, self.demand / weight
+        later = mean_age * self.arrivals - self.arrivals_by_age
+        if later < DEVIATIONS * math.sqrt(rate * (w2 - 2 * mean_age * w1 + mean_age**2 * w0)):
             return 0.0
-        short_age, long_age = _mean_age(SHORT_SECONDS, self.age), _mean_age(LONG_SECONDS, self.age)
-        slope = (short - long) / max(long_age - short_age, 1.0)
-        return short + slope * (short_age + lead_seconds)
+        slope, demand_slope = later / spread, (mean_age * self.demand - self.demand_by_age) / spread
+        if demand_slope <= 0:
+            return 0.0
+        now = demand + demand_slope * mean_age
+        growth = min(slope / (rate + slope * mean_age), demand_slope / now) * lead_seconds
+        return now * min(1 + growth, MOST_GROWTH)
 
 
-def _mean_age(constant: float, age: float) -> float:
-    """How old what an average of this time constant holds is on average, when it has run for `age` seconds."""
-    return constant - age * math.exp(-age / constant) / -math.expm1(-age / constant)
+def _moment(power: int, age: float, constant: float) -> float:
+    """Integral of a^power exp(-a / constant) for a from 0 to age."""
+    x = age / constant
+    rest = math.exp(-x) * (1.0, 1 + x, 2 + 2 * x + x * x)[power]
+    return constant ** (power + 1) * ((1.0, 1.0, 2.0)[power] - rest)
