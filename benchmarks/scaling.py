@@ -78,8 +78,8 @@ def main() -> int:
         parser.error("no such part, or it needs TRACES=DIR")
     todo = list(_tuning(chosen) if options.tune else sorted(_jobs(chosen), key=_urgency))
     answers = _performed(todo, jobs=options.jobs, seconds=options.seconds, fresh=options.fresh)
-    missing = len(todo) - len(answers)
-    if missing:
+    whole = todo
+    if len(answers) < len(todo):
         print(f"{len(answers)} of {len(todo)} done; run again to go on", file=sys.stderr)
         if not options.partial:
             return 1
@@ -87,13 +87,15 @@ def main() -> int:
     if options.tune:
         _write_tuned(todo, answers)
         return 0
-    # What an optimum is missing for says nothing yet.
-    measured = {(job.case, job.seed) for job in todo if job.what == OPTIMUM}
-    unmeasured = {case.name for case in chosen if case.optimum}
-    todo = [job for job in todo if job.case not in unmeasured or (job.case, job.seed) in measured]
-    documents = {part: _document(part, todo, answers) for part in dict.fromkeys(job.part for job in todo)}
-    took = {part: _core_minutes(part, todo, answers) for part in documents}
-    documents = {part: {**document, "coreMinutes": took[part]} for part, document in documents.items()}
+    documents = {part: _document(part, todo, answers) for part in dict.fromkeys(job.part for job in whole)}
+    documents = {
+        part: {
+            **document,
+            "coreMinutes": _core_minutes(part, todo, answers),
+            "notRun": _not_run(part, whole, answers),
+        }
+        for part, document in documents.items()
+    }
     results = options.output / "results" / "scaling.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     if options.part and results.exists():
@@ -234,6 +236,13 @@ def _core_minutes(part: str, todo: list[Job], answers: dict[Job, dict[str, Any]]
     """Processor time of all runs of a part, when they were made; None if it was not noted for one of them."""
     seconds = [answers[job].get("coreSeconds") for job in todo if job.part == part]
     return None if None in seconds else round(sum(seconds) / 60, 1)
+
+
+def _not_run(part: str, whole: list[Job], answers: dict[Job, dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Per case that is not complete: how many runs it has, and how many of them are missing."""
+    runs = Counter(job.case for job in whole if job.part == part)
+    missing = Counter(job.case for job in whole if job.part == part and job not in answers)
+    return {case: {"runs": runs[case], "missing": count} for case, count in missing.items()}
 
 
 def _file(job: Job) -> Path:

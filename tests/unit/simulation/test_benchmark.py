@@ -11,9 +11,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-def bench(folder: Path) -> str:
+def bench(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "benchmarks/scaling.py", "--part", "slice", "--jobs", "2", "--output", str(folder)],
+        [
+            sys.executable,
+            "benchmarks/scaling.py",
+            "--part",
+            "slice",
+            "--jobs",
+            "2",
+            "--output",
+            str(folder),
+            *arguments,
+        ],
         cwd=ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "TRACES": ""},
         check=True,
@@ -37,3 +47,8 @@ def test_the_slice_is_measured_once_and_written_down(tmp_path: Path) -> None:
     # A floor far below what is measured: a scaler that is broken falls through it.
     assert own["chat-steady-40min"]["attainmentPercent"] > 95
     assert own["chat-steady-40min"]["meanReplicas"] < 12
+
+
+def test_a_page_of_a_part_says_what_was_not_run(tmp_path: Path) -> None:
+    assert "0 of 6 done" in bench(tmp_path, "--seconds", "0", "--partial")
+    assert "Defined and not run: chat-steady-40min; code-bursts-40min." in (tmp_path / "scaling.md").read_text()
