@@ -11,10 +11,11 @@ WORKDIR /src
 RUN pip install --no-cache-dir uv==0.13.8
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY operator ./operator
-# Without the extras: emulator, load, sandbox and laboratory are not in the production image.
+# Without the extras: emulator, load, sandbox and laboratory are not in the production image, nor are their commands.
 RUN uv export --locked --no-dev --no-emit-project --format requirements-txt --output-file requirements.txt \
  && uv pip install --require-hashes --target /app --compile-bytecode -r requirements.txt \
- && uv pip install --no-deps --target /app --compile-bytecode .
+ && uv pip install --no-deps --target /app --compile-bytecode . \
+ && cd /app/inference_fleet && rm -r emulator load sandbox simulation cli/compare.py cli/demo.py cli/sandbox.py cli/simulate.py
 
 # tag: nonroot (Python 3.11, as above: compiled packages fit)
 FROM gcr.io/distroless/python3-debian12@${RUNTIME_DIGEST}

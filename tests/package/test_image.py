@@ -15,7 +15,8 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCKERFILE: Final = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 # What only the sandbox, the laboratory, the emulator and the tests need.
-NOT_IN_PRODUCTION: Final = ("numpy", "grpc", "rich.traceback", "pytest", "hypothesis", "uvicorn", "transformers")
+NOT_IN_PRODUCTION: Final = ("numpy", "grpc", "pytest", "hypothesis", "uvicorn", "transformers")
+ROOMS_NOT_IN_PRODUCTION: Final = ("emulator", "load", "sandbox", "simulation")
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -90,8 +91,16 @@ def test_its_steps_run_in_a_clean_place_and_what_they_make_is_the_operator(tmp_p
     assert "--prometheus-url" in shown.stdout
     whole = python("-c", "import inference_fleet.controller.run")
     assert whole.returncode == 0, whole.stderr
-    there = [name for name in NOT_IN_PRODUCTION if (app / name.split(".")[0]).exists() and "." not in name]
+    there = [name for name in NOT_IN_PRODUCTION if (app / name).exists()]
     assert there == []
+    rooms = {path.name for path in (app / "inference_fleet").iterdir()}
+    assert "controller" in rooms
+    assert rooms.isdisjoint(ROOMS_NOT_IN_PRODUCTION)
+    # What is offered can be called.
+    listed = python("-m", "inference_fleet", "--help").stdout.partition("Commands:")[2]
+    commands = re.findall(r"^  (\w+)  ", listed, re.MULTILINE)
+    assert {"run", "plan", "explain"} <= set(commands)
+    assert [name for name in commands if python("-m", "inference_fleet", name, "--help").returncode] == []
 
 
 def _uvs() -> list[Path]:
