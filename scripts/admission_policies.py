@@ -78,7 +78,8 @@ def _replicas_alone() -> Object:
     """In an InferenceDeployment the operator may set spec.replicas, and status through its subresource."""
     fields = [_alias(name) for name in InferenceDeploymentSpec.model_fields if name != "replicas"]
     same = " && ".join(f"object.spec.?{name} == oldObject.spec.?{name}" for name in fields)
-    kept = " && ".join(f"object.metadata.?{name} == oldObject.metadata.?{name}" for name in ("labels", "annotations"))
+    described = ("labels", "annotations", "finalizers", "ownerReferences")
+    kept = " && ".join(f"object.metadata.?{name} == oldObject.metadata.?{name}" for name in described)
     return _policy(
         "replicas-alone",
         rules=[_rule(GROUP, (INFERENCE_DEPLOYMENT_PLURAL,), ("UPDATE",))],

@@ -179,6 +179,8 @@ def test_in_a_deployment_the_operator_sets_replicas_and_nothing_else(cluster: Cl
         {"spec": {"objectives": None, "servedModelNames": ["x"]}},
         {"metadata": {"annotations": {"inferencefleet.io/apply-update": "x"}}},
         {"metadata": {"labels": {"a": "b"}}},
+        {"metadata": {"finalizers": ["inferencefleet.io/for-ever"]}},
+        {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"}]}},
     ):
         assert "the operator writes nothing into an InferenceDeployment but spec.replicas" in patch(body), body
 
