@@ -15,12 +15,16 @@ from inference_fleet.api.names import ANNOTATION_POD_DELETION_COST
 
 @dataclass
 class PodLife:
-    """start_seconds: from being placed to Ready. drain_seconds: from deletion to gone. devices: in all."""
+    """start_seconds: from being placed to Ready. drain_seconds: from deletion to gone. devices: in all.
+
+    refuses: the node does not take what the scheduler gives it, a second after it was placed.
+    """
 
     cluster: InMemoryCluster
     start_seconds: float = 20.0
     drain_seconds: float = 10.0
     devices: int = 1000
+    refuses: bool = False
     most_pods: int = 0
     created: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -36,12 +40,16 @@ class PodLife:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def living(self, owner: str | None = None) -> list[Object]:
-        """Pods that are not terminating, of one ReplicaSet or of all."""
+        """Pods that neither terminate nor fell, of one ReplicaSet or of all: all that its controller counts."""
         return [
             pod
             for pod in self.cluster.all(PODS)
-            if not pod["metadata"].get("deletionTimestamp") and owner in (None, _owner(pod))
+            if not pod["metadata"].get("deletionTimestamp") and not _fell(pod) and owner in (None, _owner(pod))
         ]
+
+    def fallen(self) -> list[Object]:
+        """Pods in phase Failed."""
+        return [pod for pod in self.cluster.all(PODS) if _fell(pod)]
 
     def ready(self) -> list[Object]:
         """Pods that serve."""
@@ -102,7 +110,7 @@ class PodLife:
         self._later(self.drain_seconds if "nodeName" in pod["spec"] else 0.0, self._remove, pod)
 
     def _place(self) -> None:
-        used = sum("nodeName" in pod["spec"] for pod in self.cluster.all(PODS))
+        used = sum("nodeName" in pod["spec"] and not _fell(pod) for pod in self.cluster.all(PODS))
         for pod in self.living():
             if "nodeName" in pod["spec"]:
                 continue
@@ -123,7 +131,17 @@ class PodLife:
             self._edit(pod, place)
             if fits:
                 used += 1
-                self._later(self.start_seconds, self._serve, pod)
+                self._later(*((1.0, self._refuse) if self.refuses else (self.start_seconds, self._serve)), pod)
+
+    def _refuse(self, pod: Object) -> None:
+        now = timestamp(self.cluster.clock.now())
+
+        def refuse(obj: Object) -> None:
+            words = "Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. Requested: 1"
+            obj["status"] |= {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": words}
+            obj["status"]["conditions"].append({"type": "Ready", "status": "False", "lastTransitionTime": now})
+
+        self._edit(pod, refuse)
 
     def _serve(self, pod: Object) -> None:
         now = timestamp(self.cluster.clock.now())
@@ -167,6 +185,10 @@ class PodLife:
 def is_ready(pod: Object) -> bool:
     """Whether the pod serves."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"])
+
+
+def _fell(pod: Object) -> bool:
+    return bool(pod["status"].get("phase") == "Failed")
 
 
 def _owner(pod: Object) -> str:

@@ -120,6 +120,8 @@ class Reason(StrEnum):
     NO_SPACE = "NoSpace"
     NO_DEVICE = "NoDevice"
     NODE_FAULT = "NodeFault"
+    REFUSED_BY_NODE = "RefusedByNode"
+    POD_LOST = "PodLost"
     IMAGE_NOT_AVAILABLE = "ImageNotAvailable"
     CONFIGURATION_MISSING = "ConfigurationMissing"
     ENGINE_CRASHED = "EngineCrashed"

@@ -144,6 +144,14 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
         "The device, its driver or the container runtime of a node fails.",
         "Cordon the node that the message names, and delete the pod.",
     ),
+    Reason.REFUSED_BY_NODE: (
+        "A node does not take a pod that the scheduler gave it: mostly it has fewer healthy devices than it promised.",
+        "Cordon the node that the message names, and look after its device plugin and devices.",
+    ),
+    Reason.POD_LOST: (
+        "A node evicted a pod, shut down or went away; another pod is made.",
+        "Nothing, unless it goes on: then see the node that the message names.",
+    ),
     Reason.IMAGE_NOT_AVAILABLE: ("The engine's image cannot be pulled.", "Check image and imagePullSecrets."),
     Reason.CONFIGURATION_MISSING: ("A Secret or claim that the pod needs is missing.", "Create it."),
     Reason.ENGINE_CRASHED: ("The engine ends again and again.", "See the log of the pod that the message names."),

@@ -21,7 +21,7 @@ _MEANINGS: Final = {
     "FailedMount": Reason.CONFIGURATION_MISSING,
     "FailedAttachVolume": Reason.CONFIGURATION_MISSING,
     "FailedCreatePodSandBox": Reason.NODE_FAULT,
-    "UnexpectedAdmissionError": Reason.NODE_FAULT,
+    "UnexpectedAdmissionError": Reason.REFUSED_BY_NODE,
     "NodeNotReady": Reason.NODE_FAULT,
     "Evicted": Reason.NO_SPACE,
 }

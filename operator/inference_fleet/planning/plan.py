@@ -12,6 +12,7 @@ from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.names import ANNOTATION_APPLY_UPDATE, API_VERSION
 from inference_fleet.planning.acceptance import Acceptance, accept
 from inference_fleet.planning.children import record_writes, reference_to, shared_children
+from inference_fleet.planning.fallen_removals import fallen_removals
 from inference_fleet.planning.pool_writes import (
     VariantRollout,
     pool_targets,
@@ -121,7 +122,7 @@ def plan(snapshot: Snapshot, decision: Decision | None, now: float) -> Plan:
     if first and not case.pools:
         # A new object: the rest comes in the next plan, behind the first ones of other new objects.
         return Plan(writes, reported.status, reported.events, requeue_after_seconds=0.0)
-    writes = (*writes, *later, *short_graces(snapshot, case.pools, now=now))
+    writes = (*writes, *later, *short_graces(snapshot, case.pools, now=now), *fallen_removals(snapshot, case.pools))
     return Plan(writes, reported.status, reported.events, _look_again(case, spec, now=now))
 
 

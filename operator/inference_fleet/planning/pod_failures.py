@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import ENGINE_CONTAINER
 from inference_fleet.engine.endings import ending_of
+from inference_fleet.planning.times import seconds
 
 # A container that ended this often is not on its way any more (kubelet backs off 10, 20, 40 s ...).
 FAILING_RESTARTS: Final = 3
@@ -118,14 +118,16 @@ def engine_container(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _end(ended: Mapping[str, Any], *, start_budget_seconds: float | None) -> PodFailure | None:
     if ended.get("reason") == "OOMKilled":
         return PodFailure(Reason.OUT_OF_HOST_MEMORY, "the kernel ended the engine at the container's memory limit")
-    ending = ending_of(str(ended.get("message") or ""))
+    code = ended.get("exitCode")
+    # An engine that was told to end has no cause, whatever it wrote in its life.
+    ending = ending_of(str(ended.get("message") or "")) if code else None
     if ending is not None:
         return PodFailure(ending.reason, f"{ending.cause}. {ending.step}" if ending.step else ending.cause)
-    lived = _seconds_between(ended.get("startedAt"), ended.get("finishedAt"))
-    if start_budget_seconds and lived is not None and lived >= start_budget_seconds * _BUDGET_SHARE:
+    began, finished = seconds(ended.get("startedAt")), seconds(ended.get("finishedAt"))
+    lived = finished - began if began is not None and finished is not None else 0.0
+    if start_budget_seconds and lived >= start_budget_seconds * _BUDGET_SHARE:
         words = f"it was not ready within its start budget of {round(start_budget_seconds / 60)} min"
         return PodFailure(Reason.START_TOO_SLOW, words)
-    code = ended.get("exitCode")
     return PodFailure(Reason.ENGINE_CRASHED, f"the engine ends with status {code}: see its log") if code else None
 
 
@@ -147,10 +149,3 @@ def _creation(message: str, *, reason: Reason) -> PodFailure:
     if reason is Reason.NODE_FAULT:
         return PodFailure(reason, "the node's container runtime cannot start the engine")
     return PodFailure(reason, "a Secret, ConfigMap or volume that the pod needs is missing")
-
-
-def _seconds_between(began: object, ended: object) -> float | None:
-    try:
-        return (datetime.fromisoformat(str(ended)) - datetime.fromisoformat(str(began))).total_seconds()
-    except (TypeError, ValueError):
-        return None

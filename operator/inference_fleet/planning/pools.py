@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import ENGINE_CONTAINER, LABEL_REVISION, LABEL_VARIANT
+from inference_fleet.planning.fallen_pods import FAILING_FALLS, Fallen, connected, fallen_pods
 from inference_fleet.planning.pod_failures import failure_of, loads
 from inference_fleet.planning.snapshot import Object, Snapshot
+from inference_fleet.planning.times import seconds
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ class PodView:
 
 @dataclass(frozen=True)
 class Pool:
-    """All replicas of one variant and revision. quota: why the API server refused pods, if it did."""
+    """All replicas of one variant and revision. quota: why the API server refused pods, if it did.
+
+    fallen: pods that nodes refused, evicted or lost, oldest first, whenever it was; they are no replicas.
+    """
 
     variant: str
     revision: str
@@ -49,6 +53,20 @@ class Pool:
     pods: tuple[PodView, ...]
     terminating: int
     quota: str | None
+    fallen: tuple[Fallen, ...] = ()
+
+    @property
+    def recent_falls(self) -> tuple[Fallen, ...]:
+        """Those in whose place the newest pods were made; none once every replica serves."""
+        if self.ready >= self.replicas:
+            return ()
+        return connected(self.fallen, created=[pod.created for pod in self.pods])
+
+    @property
+    def keeps_falling(self) -> bool:
+        """Nodes refuse its pods again and again. What was evicted or lost with its node may well find another one."""
+        refused = [one for one in self.recent_falls if one.reason is Reason.REFUSED_BY_NODE]
+        return len(refused) >= FAILING_FALLS
 
     @property
     def ready(self) -> int:
@@ -58,19 +76,24 @@ class Pool:
     @property
     def starting(self) -> int:
         """Replicas on their way; those whose pods the controller has not made yet among them."""
-        unborn = 0 if self.quota else max(0, self.replicas - len(self.pods))
+        unborn = 0 if self.quota or self.keeps_falling else self._unborn
         return unborn + sum(pod.starting for pod in self.pods)
 
     @property
     def unschedulable(self) -> int:
         """Replicas that no node takes or no quota allows."""
-        refused = max(0, self.replicas - len(self.pods)) if self.quota else 0
+        refused = self._unborn if self.quota else 0
         return refused + sum(pod.unschedulable is not None for pod in self.pods)
 
     @property
     def failing(self) -> int:
         """Replicas that failed again and again."""
-        return sum(pod.failing is not None for pod in self.pods)
+        unborn = self._unborn if self.keeps_falling and not self.quota else 0
+        return unborn + sum(pod.failing is not None for pod in self.pods)
+
+    @property
+    def _unborn(self) -> int:
+        return max(0, self.replicas - len(self.pods))
 
     def available(self, *, minimum_seconds: float, now: float) -> int:
         """Pods that have been ready for so long."""
@@ -89,18 +112,33 @@ def read_pools(snapshot: Snapshot) -> tuple[Pool, ...]:
         pods = [pod for pod in snapshot.pods if owner_uid(pod) == metadata["uid"]]
         living = [pod for pod in pods if not _gone(pod)]
         pools.append(
-            Pool(
-                variant=labels.get(LABEL_VARIANT, ""),
-                revision=labels.get(LABEL_REVISION, ""),
-                replica_set=replica_set,
-                replicas=int((replica_set.get("spec") or {}).get("replicas", 0)),
-                created=seconds(metadata.get("creationTimestamp")) or 0.0,
-                pods=tuple(_view(pod, budget=_start_budget(replica_set)) for pod in sorted(living, key=_name)),
-                terminating=sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods),
-                quota=_quota(replica_set),
+            _with_falls(
+                Pool(
+                    variant=labels.get(LABEL_VARIANT, ""),
+                    revision=labels.get(LABEL_REVISION, ""),
+                    replica_set=replica_set,
+                    replicas=int((replica_set.get("spec") or {}).get("replicas", 0)),
+                    created=seconds(metadata.get("creationTimestamp")) or 0.0,
+                    pods=tuple(_view(pod, budget=_start_budget(replica_set)) for pod in sorted(living, key=_name)),
+                    terminating=sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods),
+                    quota=_quota(replica_set),
+                    fallen=fallen_pods(pods),
+                )
             )
         )
     return tuple(sorted(pools, key=lambda pool: (pool.created, pool.revision)))
+
+
+def _with_falls(pool: Pool) -> Pool:
+    """Where pods keep falling, the next one is not on its way until its engine runs."""
+    if not pool.keeps_falling:
+        return pool
+    last = pool.recent_falls[-1]
+    pods = (
+        replace(pod, failing=last.reason, failing_words=last.words) if pod.starting and not pod.loading else pod
+        for pod in pool.pods
+    )
+    return replace(pool, pods=tuple(pods))
 
 
 def owner_uid(obj: Object) -> str | None:
@@ -109,16 +147,6 @@ def owner_uid(obj: Object) -> str | None:
         if reference.get("controller"):
             return str(reference.get("uid"))
     return None
-
-
-def seconds(text: str | None) -> float | None:
-    """Kubernetes' time (RFC 3339) in unix seconds; None if absent or unreadable."""
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None
 
 
 def _gone(pod: Object) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from inference_fleet.planning.children import reference_to
-from inference_fleet.planning.pools import Pool, owner_uid, seconds
+from inference_fleet.planning.pools import Pool, owner_uid
 from inference_fleet.planning.snapshot import Object, Snapshot
+from inference_fleet.planning.times import seconds
 from inference_fleet.planning.writes import Delete
 from inference_fleet.workload.drain import NEVER_READY_GRACE_SECONDS
 

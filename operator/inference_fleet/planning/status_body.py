@@ -11,6 +11,7 @@ from inference_fleet.api.names import ENGINE_PORT
 from inference_fleet.engine.engine_plan import MemoryReport
 from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance
 from inference_fleet.planning.attainment_status import told_objectives
+from inference_fleet.planning.fallen_pods import Fallen
 from inference_fleet.planning.judgement import Facts, judge
 from inference_fleet.planning.limits import replica_cost
 from inference_fleet.planning.pool_writes import VariantRollout
@@ -174,11 +175,7 @@ def _facts(
     if outcome.suspended:
         rolled_out = completed is not None and completed == former.get("acceptedRevision")
     lacking, lacking_reason = _lacking(pools)
-    failing = next((pod.failing for pool in newest for pod in pool.pods if pod.failing), None)
-    words = ""
-    if failing is not None:
-        broken = [(pool, pod) for pool in newest for pod in pool.pods if pod.failing]
-        words = _failing_words([pod for _, pod in broken])
+    failing, words = _trouble(newest)
     spec = force.spec if force else None
     deadline = spec.rollout.progress_deadline_seconds if spec else 3600
     return Facts(
@@ -205,6 +202,22 @@ def _facts(
         suspended=outcome.suspended,
         refused_write=refused_write,
     )
+
+
+def _trouble(newest: Sequence[Pool]) -> tuple[Reason | None, str]:
+    """What keeps pods of the newest revisions from getting ready, or took them away: the reason, with words."""
+    fallen = [one for pool in newest for one in pool.recent_falls]
+    broken = [pod for pool in newest if not pool.keeps_falling for pod in pool.pods if pod.failing]
+    if broken:
+        return broken[0].failing, _failing_words(broken)
+    return (fallen[-1].reason, _fallen_words(fallen)) if fallen else (None, "")
+
+
+def _fallen_words(fallen: Sequence[Fallen]) -> str:
+    """No name of a pod, and no count: both change with every fall of a row, and each change is a write."""
+    nodes = sorted({one.node for one in fallen if one.node})
+    where = f" (on node {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''})" if nodes else ""
+    return f"pods of the newest revision end in phase Failed, others are made: {fallen[-1].words}{where}"
 
 
 def _failing_words(pods: Sequence[PodView]) -> str:

@@ -64,6 +64,8 @@ def failure(found: dict[str, Any]) -> PodFailure | None:
         (ended(reason="OOMKilled", exitCode=137), "OutOfHostMemory", "memory limit"),
         (ended(exitCode=2), "EngineCrashed", "status 2"),
         (ended(exitCode=0, message="token=secret"), "EngineCrashed", "again and again"),
+        # It ended when it was told to: an error of its life is no cause of that.
+        (ended(exitCode=0, message="OSError: [Errno 28] No space left on device"), "EngineCrashed", "again and again"),
         (ended(startedAt=BEGAN, finishedAt="2026-01-01T00:30:01Z", exitCode=143), "StartTooSlow", "budget of 30 min"),
     ],
 )

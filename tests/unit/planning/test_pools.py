@@ -8,7 +8,8 @@ import pytest
 
 from builders.world import World
 from inference_fleet.api.conditions import Reason
-from inference_fleet.planning.pools import read_pools, seconds
+from inference_fleet.planning.pools import read_pools
+from inference_fleet.planning.times import seconds
 
 
 def pool_with(status: dict[str, Any]) -> Any:
