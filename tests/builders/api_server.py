@@ -27,6 +27,7 @@ from inference_fleet.sandbox.tools import silent, tool_path
 # The one that is tested everywhere; KUBERNETES_VERSION=1.36.4 tries the other.
 KUBERNETES_VERSION = os.environ.get("KUBERNETES_VERSION", "1.37.1")
 TOKEN = "test-admin"
+_CRDS = Path(__file__).resolve().parents[2] / "crds"
 _PR_SET_PDEATHSIG = 1
 _READY_WITHIN_SECONDS = 120.0
 _STOP_WITHIN_SECONDS = 15.0
@@ -78,6 +79,17 @@ class ApiServer:
             check=False,
             env={**os.environ, "HOME": str(self.folder)},
         )
+
+    def must(self, *arguments: str, stdin: str | None = None) -> str:
+        """What kubectl prints; it must succeed."""
+        done = self.kubectl(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def define(self) -> None:
+        """Install our definitions; returns when they are served."""
+        self.must("apply", "--server-side", "-k", str(_CRDS))
+        self.must("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Status and answer of one request, as JSON."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from inference_fleet.planning.plan import plan
 from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.planning.writes import Create
 
-ROOT = Path(__file__).resolve().parents[2]
 CHAT = "/api/v1/namespaces/chat"
 INFDS = "/apis/inferencefleet.io/v1alpha1/namespaces/chat/inferencedeployments"
 EXAMPLES = 300
@@ -32,9 +30,7 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     with ApiServer() as started:
-        for name in ("acceleratorclasses", "inferencedeployments"):
-            started.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / f"{name}.yaml"))
-        started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        started.define()
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         created(started, "/api/v1/namespaces", {"metadata": {"name": "chat", "labels": labels}})
         created(started, f"{CHAT}/serviceaccounts", {"metadata": {"name": "m-engine"}})

@@ -23,7 +23,6 @@ from builders.api_server import ApiServer
 from builders.rule_examples import accelerator_class, deployment
 from inference_fleet.sandbox.certificates import Authority, make_authority
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "surrounded"
 TOKEN = "expired-0123456789"
 PATIENCE_SECONDS = 60.0
@@ -34,18 +33,6 @@ def server() -> Iterator[ApiServer]:
     """One that does not know our kinds yet."""
     with ApiServer() as running:
         yield running
-
-
-def define(server: ApiServer) -> None:
-    """Install the definitions and one accelerator class."""
-    must(server, "apply", "--server-side", "-k", str(ROOT / "crds"))
-    must(server, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-
-
-def must(server: ApiServer, *words: str, stdin: str | None = None) -> str:
-    done = server.kubectl(*words, stdin=stdin)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 class Operator:
@@ -103,7 +90,7 @@ def free_port() -> int:
 
 
 def condition(server: ApiServer, kind: str) -> dict[str, Any]:
-    found = json.loads(must(server, "get", "infd", NAME, "-n", "default", "-o", "json"))
+    found = json.loads(server.must("get", "infd", NAME, "-n", "default", "-o", "json"))
     conditions = found.get("status", {}).get("conditions", [])
     return next((dict(each) for each in conditions if each["type"] == kind), {})
 
@@ -112,9 +99,9 @@ def test_definitions_that_come_after_the_operator_are_served_from_then_on(server
     with operator(server, tmp_path, **{"resync-seconds": "3600"}) as running:
         running.until(lambda: running.page("/readyz") == (503, "the cluster has not been read yet\n"))
         assert running.page("/healthz")[0] == 200
-        define(server)
+        server.define()
         running.until(lambda: running.page("/readyz")[0] == 200)
-        must(server, "create", "-f", "-", stdin=json.dumps(deployment(NAME)))
+        server.must("create", "-f", "-", stdin=json.dumps(deployment(NAME)))
         # By its watch: the next list comes in an hour.
         running.until(lambda: condition(server, "Accepted").get("reason") == "AcceleratorClassNotFound")
 
@@ -147,9 +134,9 @@ def refusing_prometheus(authority: Authority) -> Iterator[str]:
 
 
 def test_a_prometheus_that_cannot_be_asked_is_a_condition_and_a_metric(server: ApiServer, tmp_path: Path) -> None:
-    define(server)
-    must(server, "create", "-f", "-", stdin=json.dumps(accelerator_class()))
-    must(server, "create", "-f", "-", stdin=json.dumps(deployment(NAME)))
+    server.define()
+    server.must("create", "-f", "-", stdin=json.dumps(accelerator_class()))
+    server.must("create", "-f", "-", stdin=json.dumps(deployment(NAME)))
     own, other = (make_authority(tmp_path / name) for name in ("own", "other"))
     token = tmp_path / "token"
     token.write_text(TOKEN, encoding="utf-8")

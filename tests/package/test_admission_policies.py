@@ -38,11 +38,7 @@ class Cluster:
 
     def __init__(self, server: ApiServer) -> None:
         self.server = server
-
-    def must(self, *words: str, stdin: str | None = None) -> str:
-        done = self.server.kubectl(*words, stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        self.must = server.must
 
     def refusal(self, verb: str, obj: Object, *, by: str = OPERATOR, dry: bool = True) -> str:
         """What an account is told that creates or applies an object; empty if it may."""
@@ -78,9 +74,7 @@ def infd(name: str = "m", *, namespace: str = "chat", **spec: Any) -> Object:
 def cluster() -> Iterator[Cluster]:
     with ApiServer() as server:
         found = Cluster(server)
-        for path in ("crds/acceleratorclasses.yaml", "crds/inferencedeployments.yaml"):
-            found.must("apply", "--server-side", "-f", str(ROOT / path))
-        found.must("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        server.define()
         for path in ("base/admission-policies.yaml", "components/tenant-policies/tenant-policies.yaml"):
             found.must("apply", "--server-side", "-f", str(ROOT / "manifests" / path))
         for namespace in ("chat", "free", "limited"):

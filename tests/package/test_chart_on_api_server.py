@@ -37,15 +37,11 @@ class Release:
 
     def __init__(self, server: ApiServer, helm: str) -> None:
         self.server = server
+        self.kubectl = server.must
         self._helm = Helm(helm, kubeconfig=server.kubeconfig, home=server.folder)
 
     def helm(self, *words: str) -> str:
         return self._helm.run(*words)
-
-    def kubectl(self, *words: str, stdin: str | None = None) -> str:
-        done = self.server.kubectl(*words, stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
     def versions(self) -> dict[str, str]:
         """resourceVersion of every object of the release."""

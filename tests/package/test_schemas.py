@@ -45,10 +45,7 @@ pytestmark = pytest.mark.timeout(180)
 def schemas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the schemas of an API server with our definitions lie."""
     with ApiServer() as server:
-        for path in ("acceleratorclasses", "inferencedeployments"):
-            done = server.kubectl("apply", "--server-side", "-f", str(ROOT / f"crds/{path}.yaml"))
-            assert done.returncode == 0, done.stderr
-        assert server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s").returncode == 0
+        server.define()
         yield write_schemas(server, tmp_path_factory.mktemp("schemas"))
 
 
