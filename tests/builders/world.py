@@ -171,10 +171,8 @@ class World:
         if isinstance(write, Delete):
             del self.objects[place]
         elif isinstance(write, Apply):
-            kept = {key: live["metadata"][key] for key in ("uid", "creationTimestamp")}
-            self.objects[place] = copy.deepcopy(dict(write.body))
-            self.objects[place]["metadata"] |= kept
-            self._touch(self.objects[place])
+            _merge(live, write.body)
+            self._touch(live)
         else:
             _merge(live, write.body)
             self._touch(live)

@@ -7,7 +7,7 @@ from typing import Any
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
-from inference_fleet.planning.likeness import holds
+from inference_fleet.planning.likeness import holds, with_removals
 from inference_fleet.planning.pools import owner_uid
 from inference_fleet.planning.record import Record, superfluous
 from inference_fleet.planning.snapshot import Object, Snapshot
@@ -104,10 +104,11 @@ def _make(body: Mapping[str, Any], live: Sequence[Object], owner: Owner) -> tupl
         if owner_uid(obj) != owner.uid:
             message = f"{reference.kind} {reference.name} exists and is not ours: it is left alone"
             return None, EventNote("Warning", Reason.NAME_TAKEN, message)
-        if metadata.get("deletionTimestamp") or holds(_comparable(obj), _comparable(body)):
+        patch = with_removals(body, live=obj)
+        if metadata.get("deletionTimestamp") or holds(_comparable(obj), _comparable(patch)):
             return None, None
         return Apply(
-            reference, body, metadata["uid"], metadata["resourceVersion"], "it differs from what the spec asks for"
+            reference, patch, metadata["uid"], metadata["resourceVersion"], "it differs from what the spec asks for"
         ), None
     return Create(reference, body, "the spec asks for it"), None
 

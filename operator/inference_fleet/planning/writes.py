@@ -29,7 +29,8 @@ class Create:
 
 @dataclass(frozen=True)
 class Apply:
-    """The whole object as we want it, as a JSON merge patch fenced by uid and resourceVersion; lists are replaced.
+    """The whole object as we want it, as a JSON merge patch fenced by uid and resourceVersion; lists are replaced,
+    and what is ours and no longer wanted is named with None.
 
     Not a server-side apply: what a create has set stays owned by that operation, so a Service whose port changes would
     keep the old one beside the new one.

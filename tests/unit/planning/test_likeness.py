@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference_fleet.planning.likeness import holds
+from inference_fleet.planning.likeness import holds, with_removals
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,34 @@ def test_what_the_server_adds_or_leaves_out_is_no_difference(live: Any, wanted: 
 )
 def test_another_value_is_a_difference(live: Any, wanted: Any) -> None:
     assert not holds(live, wanted)
+
+
+LIVE: dict[str, Any] = {
+    "metadata": {"labels": {"inferencefleet.io/old": "1", "team": "a"}, "annotations": {"inferencefleet.io/note": "1"}},
+    "spec": {"selector": {"app": "a", "old": "1"}, "clusterIP": "10.0.0.1"},
+}
+
+
+def test_what_is_ours_and_not_wanted_any_more_is_taken_away_and_the_rest_stays() -> None:
+    wanted = {"metadata": {"name": "a", "labels": {"inferencefleet.io/new": "1"}}, "spec": {"selector": {"app": "a"}}}
+    assert with_removals(wanted, live=LIVE) == {
+        "metadata": {
+            "name": "a",
+            "labels": {"inferencefleet.io/new": "1", "inferencefleet.io/old": None},
+            "annotations": {"inferencefleet.io/note": None},
+        },
+        "spec": {"selector": {"app": "a", "old": None}},
+    }
+
+
+def test_a_selector_is_replaced_at_every_depth() -> None:
+    live = {"spec": {"selector": {"matchLabels": {"app": "a", "old": "1"}, "matchExpressions": [{"key": "b"}]}}}
+    wanted = {"metadata": {}, "spec": {"selector": {"matchLabels": {"app": "a"}}}}
+    (found,) = with_removals(wanted, live=live)["spec"].values()
+    assert found == {"matchLabels": {"app": "a", "old": None}, "matchExpressions": None}
+
+
+def test_what_is_as_wanted_is_left_as_it_is() -> None:
+    wanted = {"metadata": {"name": "a"}, "spec": {"podSelector": {"matchLabels": {"app": "a"}}}}
+    assert with_removals(wanted, live=wanted) == wanted
+    assert with_removals({"metadata": {"name": "a"}}, live={"metadata": {}}) == {"metadata": {"name": "a"}}
