@@ -34,7 +34,7 @@ from inference_fleet.engine.versions import EngineVersion, engine_version, known
 
 RESULT = PROJECT / "benchmarks" / "results" / "engine.json"
 SAMPLES = sorted((PROJECT / "manifests" / "samples").glob("*.yaml"))
-RENDERS = 7
+RENDERS = 9
 
 
 def main() -> int:
@@ -59,22 +59,28 @@ def main() -> int:
 
 
 def cold_render() -> dict[str, float]:
-    """Seconds from the start of a process to the objects of one InferenceDeployment."""
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write("---\n".join(path.read_text(encoding="utf-8") for path in SAMPLES))
-        file.flush()
-        command = [str(Path(sys.executable).with_name("inference-fleet")), "render", "-f", file.name]
+    """Seconds from the start of a process to the objects of one InferenceDeployment.
+
+    With byte code on the disk, as every run of an installed package but the first has it, whatever this shell has set.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "samples.yaml"
+        file.write_text("---\n".join(path.read_text(encoding="utf-8") for path in SAMPLES), encoding="utf-8")
+        command = [str(Path(sys.executable).with_name("inference-fleet")), "render", "-f", str(file)]
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": f"{folder}/bytecode"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         took, worked = [], []
-        for _ in range(RENDERS):
+        for _ in range(1 + RENDERS):
             began, used = time.monotonic(), children_seconds()
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             assert done.returncode == 0, done.stderr
             took.append(time.monotonic() - began)
             worked.append(children_seconds() - used)
     return {
-        "medianSeconds": round(statistics.median(took), 3),
-        "fastestSeconds": round(min(took), 3),
-        "medianProcessorSeconds": round(statistics.median(worked), 3),
+        "medianSeconds": round(statistics.median(took[1:]), 3),
+        "fastestSeconds": round(min(took[1:]), 3),
+        "medianProcessorSeconds": round(statistics.median(worked[1:]), 3),
+        "fastestProcessorSeconds": round(min(worked[1:]), 3),
         "goalSeconds": 0.5,
     }
 

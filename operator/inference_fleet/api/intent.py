@@ -34,30 +34,32 @@ class VariantIntent(ApiModel):
 
 def variant_intents(spec: InferenceDeploymentSpec, *, name: str) -> tuple[VariantIntent, ...]:
     """One intent per variant, in the spec's order. `name`: the object's name, the default served name."""
-    common_engine = plain(spec.engine.vllm) if spec.engine.vllm else {}
-    common_pod = plain(spec.pod) if spec.pod else {}
+    said = plain(spec)
+    common_engine, common_pod = _engine_in(said), said.get("pod") or {}
     intents = []
-    for variant in spec.variants:
-        override = plain(variant.engine.vllm) if variant.engine and variant.engine.vllm else {}
+    for variant in said["variants"]:
+        override = _engine_in(variant)
         engine = overlay(common_engine, override)
         if _other_method(common_engine, override):
             engine["speculative"] = override["speculative"]
         for key in _UNDOABLE:
             if (engine.get(key) or {}).get("method") == UNDO:
                 del engine[key]
-        pod = overlay(common_pod, plain(variant.pod) if variant.pod else {})
-        intents.append(
-            VariantIntent(
-                variant=variant.name,
-                accelerator_class_name=variant.accelerator_class_name,
-                served_model_names=spec.served_model_names or (name,),
-                model=variant.model or spec.model,
-                engine=VllmEngine.model_validate(engine, context=WITHOUT_RULES),
-                pod=PodSettings.model_validate(pod, context=WITHOUT_RULES) if pod else None,
-                drain=spec.drain,
-            )
-        )
+        intent = {
+            "variant": variant["name"],
+            "acceleratorClassName": variant["acceleratorClassName"],
+            "servedModelNames": said.get("servedModelNames") or (name,),
+            "model": variant.get("model") or said["model"],
+            "engine": engine,
+            "pod": overlay(common_pod, variant.get("pod") or {}) or None,
+            "drain": said["drain"],
+        }
+        intents.append(VariantIntent.model_validate(intent, context=WITHOUT_RULES))
     return tuple(intents)
+
+
+def _engine_in(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (settings.get("engine") or {}).get("vllm") or {}
 
 
 def _other_method(common: Mapping[str, Any], override: Mapping[str, Any]) -> bool:

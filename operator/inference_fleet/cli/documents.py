@@ -57,7 +57,9 @@ def _read(file: str) -> list[Document]:
     name = "standard input" if file == "-" else file
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        return list(_flat(yaml.safe_load_all(text)))
+        # libyaml's where the build has it: it reads the same ten times as fast.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return list(_flat(yaml.load_all(text, Loader=loader)))
     except FileNotFoundError as error:
         raise click.UsageError(f"{name}: there is no such file") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -131,9 +131,9 @@ def _accept_variant(
     # A variant with a checkpoint of its own is another model.
     shape = config if spec.variants[index].model is None else None
     result = check_variant(intent, accelerator, accelerator_name=intent.accelerator_class_name, shape=shape)
-    override = spec.variants[index].model_dump(by_alias=True, exclude_none=True)
 
     def placed(remark: Remark) -> Remark:
+        override = spec.variants[index].model_dump(by_alias=True, exclude_none=True)
         root = f"spec.variants[{index}]" if _says(override, remark.path) else "spec"
         return dataclasses.replace(remark, path=f"{root}.{remark.path}", variant=intent.variant)
 

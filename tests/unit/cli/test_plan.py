@@ -171,7 +171,7 @@ def test_standard_input_is_read(capsys: pytest.CaptureFixture[str], monkeypatch:
 @pytest.mark.parametrize(
     ("text", "status", "words"),
     [
-        ("a: [", EXIT_FAILED, "line 1"),
+        ("a: [\n", EXIT_FAILED, "line 2"),
         ("kind: ConfigMap", EXIT_FAILED, "holds no InferenceDeployment"),
         ("", EXIT_FAILED, "holds no InferenceDeployment"),
     ],
