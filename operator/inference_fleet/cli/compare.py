@@ -34,7 +34,7 @@ def command(policies: tuple[str, ...], suite: bool, **options: Any) -> int:
     A policy with the suffix -tuned takes the cheapest of its settings that keeps the target on the very trace, found
     in hindsight. Exit status 3 if `fleet` misses its target on a trace where the optimum keeps it.
     """
-    from inference_fleet.cli.simulation_screen import run_tasks
+    from inference_fleet.cli.simulation_screen import run_tasks, write_report
     from inference_fleet.simulation.batch import Finished, OptimumTask, RunTask, Task, known_policy
     from inference_fleet.simulation.documents import Frontier, compare_document
     from inference_fleet.simulation.policies.catalogue import POLICIES
@@ -56,10 +56,7 @@ def command(policies: tuple[str, ...], suite: bool, **options: Any) -> int:
     finished = [each for each in answers if isinstance(each, Finished)]
     frontiers = [each for each in answers if isinstance(each, Frontier)]
     document = compare_document([each.document for each in finished], frontiers)
-    if options["report"] is not None:
-        from inference_fleet.simulation.report import report_page
-
-        options["report"].write_text(report_page(finished, frontiers), encoding="utf-8")
+    write_report(finished, frontiers, path=options["report"])
     click.echo(json.dumps(document, indent=2) if options["output"] == "json" else table(document))
     missed = goals_missed(document)
     for words in missed:
@@ -84,7 +81,11 @@ def table(document: Mapping[str, Any]) -> str:
         )
     lines.append("\nratio: cost by the cost of an offline optimum that keeps the promise equally often\n")
     lines.append(f"{'policy':<22} {'traces':<8} {'ratio':>6} {'95 % interval':>15} {'least kept %':>13}  dominated by")
+    classes = {row["traceClass"] for row in document["summary"]}
     for row in document["summary"]:
+        if len(classes) == 2 and row["traceClass"] != "all":
+            # All traces are of one class.
+            continue
         interval = "-" if row["ratioCi95"] is None else "{:.2f} - {:.2f}".format(*row["ratioCi95"])
         lines.append(
             f"{row['policy'] + ('-tuned' if row['tuned'] else ''):<22} {row['traceClass']:<8}"

@@ -16,12 +16,14 @@ from inference_fleet.cli.simulation_options import (
     Chosen,
     Offer,
     RefusedSpec,
+    offer_of,
     offer_on,
     scenario_options,
 )
 from inference_fleet.cli.suggestions import accelerator_name, one_of
 
 _CLASS_WIDTH = 30
+_UNPRICED = "cost counts a replica as 1 an hour where its class has no price"
 
 
 @click.command(name="simulate", short_help="Replay a trace against a simulated fleet.")
@@ -49,7 +51,7 @@ def command(policy: str, replicas: int | None, accelerators: tuple[str, ...], **
     With -f the objectives, limits and variants are those of an InferenceDeployment: the answer is what it would cost.
     With --accelerator several classes stand side by side.
     """
-    from inference_fleet.cli.simulation_screen import run_tasks
+    from inference_fleet.cli.simulation_screen import run_tasks, write_report
     from inference_fleet.simulation.batch import Finished, RunTask, known_policy
     from inference_fleet.simulation.policies.catalogue import POLICIES
 
@@ -60,7 +62,7 @@ def command(policy: str, replicas: int | None, accelerators: tuple[str, ...], **
     if accelerators and options["file"] is None:
         raise click.UsageError("--accelerator needs -f, the deployment that would run on it")
     parameters = {} if replicas is None else {"replicas": float(replicas)}
-    choices = [_choice(said, options["file"]) for said in accelerators] or [Choice("", None, None)]
+    choices = [_choice(said, options["file"]) for said in accelerators] or [_as_it_stands(options["file"])]
     taken = [choice for choice in choices if choice.refusal is None]
     scenarios = [(choice, each) for choice in taken for each in Chosen(options, choice.offer).scenarios()]
     answers = run_tasks([RunTask(each, policy, parameters) for _, each in scenarios], options) if scenarios else []
@@ -69,11 +71,8 @@ def command(policy: str, replicas: int | None, accelerators: tuple[str, ...], **
     for (choice, _), document in zip(scenarios, documents, strict=True):
         if choice.accelerator:
             document["accelerator"] = choice.accelerator
-            document["priced"] = choice.offer is not None and choice.offer.engines()[0][2] is not None
-    if options["report"] is not None:
-        from inference_fleet.simulation.report import report_page
-
-        options["report"].write_text(report_page(finished, ()), encoding="utf-8")
+        document["priced"] = choice.offer is not None and choice.offer.is_priced
+    write_report(finished, (), path=options["report"])
     refused = [{"accelerator": each.accelerator, "refusal": each.refusal} for each in choices if each.refusal]
     if options["output"] == "json":
         every = [*documents, *refused]
@@ -92,6 +91,10 @@ class Choice:
     accelerator: str
     offer: Offer | None
     refusal: str | None
+
+
+def _as_it_stands(file: str | None) -> Choice:
+    return Choice("", None if file is None else offer_of(file), None)
 
 
 def _choice(said: str, file: str) -> Choice:
@@ -115,9 +118,8 @@ def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mappi
     ]
     rows = []
     for document in documents:
-        scenario, result = document["scenario"], document["result"]
-        target = 100 * max((objective["target"] for objective in scenario["objectives"]), default=0.0)
-        kept = result["attainmentPercent"] is not None and result["attainmentPercent"] >= target
+        result = document["result"]
+        kept = _is_kept(document)
         hours = result["replicaHours"] / result["meanReplicas"] if result["meanReplicas"] else 0.0
         hourly = result["cost"] / hours if hours else 0.0
         million = 1e6 * result["cost"] / result["tokens"] if result.get("tokens") else None
@@ -131,27 +133,57 @@ def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mappi
     lines += [line for _, _, line in sorted(rows)]
     lines += [f"{each['accelerator']:<{_CLASS_WIDTH}} refused  {each['refusal']}" for each in refused]
     if any(not each["priced"] for each in documents):
-        lines.append("\ncost counts a replica as 1 an hour where its class has no price: name one, as CLASS=COST")
+        lines.append(f"\n{_UNPRICED}: name one, as CLASS=COST")
     return "\n".join(lines)
 
 
 def table(document: Mapping[str, Any]) -> str:
-    """One run for people."""
+    """One run for people: whether the promise was kept and with how much, then the rest."""
     scenario, result = document["scenario"], document["result"]
     first, pace = result["timeToFirstTokenSeconds"], result["interTokenLatencySeconds"]
     name = document["policy"]["name"] + ("-tuned" if document["policy"]["tuned"] else "")
+    promised = f" of {_target(document):g} %" if scenario["objectives"] else ""
+    verdict = f"promise {'kept' if _is_kept(document) else 'MISSED'}, {_percent(result['attainmentPercent'])}{promised}"
+    if result["attainmentPercent"] is None:
+        verdict = "no request was judged"
+    cost = f"{result['replicaHours']:.2f} replica-hours"
     lines = [
-        f"{scenario['trace']} ({scenario['traceClass']}), {scenario['requests']} requests in"
-        f" {scenario['spanSeconds'] / 3600:.1f} h, seed {scenario['seed']}: {name}",
-        f"  promise     {_percent(result['attainmentPercent'])} kept, worst ten minutes"
-        f" {_percent(result['worstTenMinutesPercent'])}; {result['failed']} of {result['sent']} requests failed",
-        f"  first token p50 {_seconds(first['p50'])}  p95 {_seconds(first['p95'])}  p99 {_seconds(first['p99'])}",
-        f"  pace        p50 {_seconds(pace['p50'])}  p95 {_seconds(pace['p95'])}  p99 {_seconds(pace['p99'])}",
-        f"  cost        {result['cost']:.2f} ({result['replicaHours']:.2f} replica-hours)",
-        f"  replicas    {result['meanReplicas']:.2f} on average, at most {result['peakReplicas']};"
+        f"{scenario['trace']}: {verdict}, with {result['meanReplicas']:.2f} replicas on average ({name})",
+        f"  traffic     {scenario['requests']:,} requests in {_span(scenario['spanSeconds'])}"
+        f" ({scenario['traceClass']}), seed {scenario['seed']}",
+        f"  promise     worst ten minutes {_percent(result['worstTenMinutesPercent'])};"
+        f" {result['failed']:,} of {result['sent']:,} requests failed",
+        f"  first token {_quantiles(first)}{_threshold(scenario, 'TimeToFirstToken')}",
+        f"  pace        {_quantiles(pace)}{_threshold(scenario, 'InterTokenLatency')}",
+        f"  replicas    {sum(scenario['start'])} at first, at most {result['peakReplicas']};"
         f" {result['scaleEvents']} changes, {result['directionChanges']} of direction",
+        f"  cost        {result['cost']:.2f} ({cost})" if document["priced"] else f"  cost        {cost}",
     ]
+    if not document["priced"] and len(scenario["variants"]) > 1:
+        lines[-1] += f"; {_UNPRICED}"
     return "\n".join(lines)
+
+
+def _target(document: Mapping[str, Any]) -> float:
+    return 100 * max((float(each["target"]) for each in document["scenario"]["objectives"]), default=0.0)
+
+
+def _is_kept(document: Mapping[str, Any]) -> bool:
+    share = document["result"]["attainmentPercent"]
+    return share is not None and share >= _target(document)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+
+
+def _quantiles(seconds: Mapping[str, float | None]) -> str:
+    return "  ".join(f"{name} {_seconds(seconds[name])}" for name in ("p50", "p95", "p99"))
+
+
+def _threshold(scenario: Mapping[str, Any], metric: str) -> str:
+    limits = [each["threshold_seconds"] for each in scenario["objectives"] if each["metric"] == metric]
+    return f"  ({_seconds(min(limits))} promised)" if limits else ""
 
 
 def _percent(value: float | None) -> str:

@@ -64,6 +64,13 @@ def _from_file(context: click.Context, parameter: click.Parameter, value: Path |
     context.default_map = {**(context.default_map or {}), **chosen}
 
 
+def _into_a_folder(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Said before the runs, which may take an hour."""
+    if value is not None and not value.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {value.parent}")
+    return value
+
+
 def _positive(flag: str, default: float, **settings: Any) -> Callable[[Function], Function]:
     kind = click.FloatRange(min=0, min_open=True)
     return click.option(flag, type=kind, default=default, show_default=True, **settings)
@@ -143,7 +150,12 @@ _OPTIONS = (
     click.option("--start", type=click.IntRange(min=0), default=6, show_default=True, help="Ready replicas at first."),
     click.option("--jobs", type=click.IntRange(min=1), help="Local processes [default: one per processor]."),
     click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster to run on instead."),
-    click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with plots here."),
+    click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False, writable=True),
+        callback=_into_a_folder,
+        help="Write an HTML page with plots here.",
+    ),
     click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
 )
 
@@ -187,6 +199,8 @@ class Chosen:
         from inference_fleet.simulation.servegen import BadTable, read_servegen
         from inference_fleet.simulation.traces import TraceRefusal, read_workload
 
+        if not path.exists():
+            raise click.UsageError(f"{path}: there is no such file")
         if path.is_dir():
             # Millions of requests an hour stand in these tables: only what is wanted of them is drawn.
             end = self.options["duration"] or float("inf")
@@ -269,6 +283,11 @@ class Offer:
 
     limits: Any
     acceptance: Any
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether every variant's cost is known."""
+        return all(limit.cost_per_replica_hour is not None for limit in self.limits.variants)
 
     def engines(self) -> list[tuple[str, Any, float | None]]:
         """Per variant: its name, the engine to simulate, and its cost an hour if that is known."""

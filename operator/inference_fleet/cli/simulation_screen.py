@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,9 +35,11 @@ def run_tasks(tasks: Sequence[Task], options: Mapping[str, Any]) -> list[Finishe
 
 def _watched(tasks: Sequence[Task], *, jobs: int, dask: str | None) -> list[Finished | Frontier]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    counted = TextColumn("{task.completed:.0f} of {task.total:.0f}")
+    left = (TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeElapsedColumn(), *left)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("runs", total=float(len(tasks)))
         shares: dict[str, float] = {}
@@ -46,3 +49,16 @@ def _watched(tasks: Sequence[Task], *, jobs: int, dask: str | None) -> list[Fini
             bars.update(bar, completed=sum(shares.values()), description=label)
 
         return perform_all(tasks, jobs=jobs, dask=dask, progress=show)
+
+
+def write_report(finished: Sequence[Finished], frontiers: Sequence[Frontier], *, path: Path | None) -> None:
+    """The page, if one is wanted; where it lies is said on standard error."""
+    if path is None:
+        return
+    from inference_fleet.simulation.report import report_page
+
+    try:
+        path.write_text(report_page(finished, frontiers), encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from error
+    click.echo(f"report: {path}", err=True)

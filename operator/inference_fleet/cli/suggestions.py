@@ -5,7 +5,6 @@ Whoever presses Tab waits a moment at most and reads no error: what cannot be kn
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import os
@@ -109,6 +108,9 @@ def _deployments(context: click.Context, *, namespace: str | None) -> tuple[Depl
 
 def _listed(namespace: str | None, *, kubeconfig: str | None, context: str | None) -> tuple[DeploymentView, ...] | None:
     """None if one may not look there; nothing if there is no answer."""
+    # Only here: commands that need no cluster import this module for their options.
+    import asyncio
+
     from inference_fleet.adapters.ports import Forbidden
     from inference_fleet.cli.cluster_access import read_deployments, with_cluster
 

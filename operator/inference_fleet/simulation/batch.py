@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 from inference_fleet.simulation.documents import Document, Frontier, simulate_document
@@ -143,11 +144,17 @@ def perform_all(
     answers: dict[int, Finished | Frontier] = {}
     with _executor(jobs=jobs, dask=dask) as executor:
         places: Mapping[Any, int] = {executor.submit(perform, task): place for place, task in enumerate(tasks)}
-        for future in as_completed(places):
-            place = places[future]
-            answers[place] = future.result()
-            if progress is not None:
-                progress(tasks[place].label, 1.0)
+        try:
+            for future in as_completed(places):
+                place = places[future]
+                answers[place] = future.result()
+                if progress is not None:
+                    progress(tasks[place].label, 1.0)
+        except KeyboardInterrupt:
+            # The executor would wait for runs of minutes that nobody wants any more.
+            for process in active_children():
+                process.terminate()
+            raise
     return [answers[place] for place in range(len(tasks))]
 
 
@@ -158,8 +165,13 @@ def _of(task: Task, progress: TaskProgress | None) -> Callable[[float], None] | 
 def _executor(*, jobs: int, dask: str | None) -> Executor:
     if dask is None:
         # Fresh processes: a fork of one with threads can hang.
-        return ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"))
+        return ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=_leave_interrupts)
     from distributed import Client
 
     executor: Executor = Client(dask).get_executor()
     return executor
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C goes to all processes of a terminal; the first one tells the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -24,11 +24,13 @@ _STYLE: Final = (
 _OWN: Final = "#1769c2"
 _OPTIMUM: Final = "#111111"
 _STATIC: Final = "#8a94a0"
+_STATIC_TUNED: Final = "#4b5561"
 _OTHERS: Final = ("#e07a1f", "#2f9e5b", "#b8432f", "#7d58c2", "#a0782c", "#d957a8", "#1c9db0", "#7f8c1f", "#5b6b7b")
 _MARKERS: Final = "osD^vP*Xh"
 # More lines than this over time are a tangle.
 _LINES_OVER_TIME: Final = 4
 _MOST_POINTS: Final = 1500
+_HOURS_FROM_SECONDS: Final = 3 * 3600
 
 
 def report_page(finished: Sequence[Finished], frontiers: Sequence[Frontier]) -> str:
@@ -61,8 +63,13 @@ def _section(runs: Sequence[Finished], frontier: Frontier | None, colours: Mappi
         f" {_seconds(each['threshold_seconds'])} for {100 * each['target']:g} %"
         for each in scenario["objectives"]
     )
-    pictures = [
-        ("Cost and promise kept; up and to the left is better.", _against_optimum(runs, frontier, colours)),
+    pictures = []
+    if len(runs) > 1 or frontier is not None:
+        # One point alone says no more than the table.
+        pictures += [
+            ("Cost and promise kept; up and to the left is better.", _against_optimum(runs, frontier, colours))
+        ]
+    pictures += [
         ("Requests that come, and replicas that are asked for.", _over_time(runs, colours)),
         ("Latencies: median, 95 % and 99 % quantile; dashed: what is promised.", _latencies(runs, colours)),
     ]
@@ -158,9 +165,12 @@ def _against_optimum(
     if 0 < target < 100:
         axes.axhline(_nines(target), color=_STATIC, linestyle="--", linewidth=1)
     shares = [run.document["result"]["attainmentPercent"] or 0.0 for run in runs]
-    low, high = _nines(max(0.0, min(shares) - 1e-9)), max(_nines(99.9), *(_nines(share) for share in shares))
+    shown = [_nines(share) for share in (*shares, *([target] if 0 < target < 100 else []))]
+    low, high = min(shown), max(_nines(99.9), *shown)
     ticks = [
-        tick for tick in (0.0, 50.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99) if low - 0.3 <= _nines(tick) <= high + 0.2
+        tick
+        for tick in (0.0, 50.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0)
+        if low - 0.3 <= _nines(tick) <= high + 0.2
     ]
     axes.set_yticks([_nines(tick) for tick in ticks], [f"{tick:g} %" for tick in ticks])
     axes.set_ylim(low - 0.1, high + 0.15)
@@ -182,18 +192,19 @@ def _over_time(runs: Sequence[Finished], colours: Mapping[str, tuple[str, str]])
     moments = max(runs, key=lambda run: len(run.moments)).moments
     step = max(1, len(moments) // (_MOST_POINTS // 5))
     picked = moments[::step]
-    hours = [moment.time / 3600 for moment in picked[1:]]
+    unit, seconds = ("hours", 3600) if moments[-1].time >= _HOURS_FROM_SECONDS else ("minutes", 60)
+    times = [moment.time / seconds for moment in picked[1:]]
     rates = [
         (after.arrived - before.arrived) / (after.time - before.time) for before, after in itertools.pairwise(picked)
     ]
-    above.fill_between(hours, rates, color="#c9d3dd", linewidth=0)
+    above.fill_between(times, rates, color="#c9d3dd", linewidth=0)
     above.set_ylabel("requests/s")
     above.set_ylim(bottom=0)
     for run in _worth_a_line(runs):
         name = _name(run.document)
         kept = run.moments[:: max(1, len(run.moments) // _MOST_POINTS)]
         below.step(
-            [moment.time / 3600 for moment in kept],
+            [moment.time / seconds for moment in kept],
             [moment.desired for moment in kept],
             where="post",
             color=colours[name][0],
@@ -201,7 +212,7 @@ def _over_time(runs: Sequence[Finished], colours: Mapping[str, tuple[str, str]])
             zorder=4 if name == "fleet" else 3,
             label=name,
         )
-    below.set_xlabel("hours")
+    below.set_xlabel(unit)
     below.set_ylabel("replicas")
     below.set_ylim(bottom=0)
     for axes in (above, below):
@@ -269,7 +280,7 @@ def _colours(finished: Sequence[Finished]) -> dict[str, tuple[str, str]]:
         if name == "fleet":
             found[name] = (_OWN, "*")
         elif name.startswith("static"):
-            found.setdefault(name, (_STATIC, "s"))
+            found.setdefault(name, (_STATIC_TUNED, "D") if name.startswith("static-tuned") else (_STATIC, "s"))
         elif name not in found:
             place = sum(1 for colour, _ in found.values() if colour in _OTHERS)
             found[name] = (_OTHERS[place % len(_OTHERS)], _MARKERS[place % len(_MARKERS)])

@@ -55,9 +55,38 @@ def test_every_seed_is_a_run(trace: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_table_says_what_was_kept(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", "--trace", str(trace), "--policy", "static", "--replicas", "2", *SMALL]) == EXIT_OK
-    out = capsys.readouterr().out
-    assert "100.00 % kept" in out
-    assert "2.00 on average, at most 2" in out
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "small: promise kept, 100.00 % of 99 %, with 2.00 replicas on average (static)"
+    assert "  traffic     1,200 requests in 10 min (smooth), seed 0" in rest
+    assert "  replicas    2 at first, at most 2; 0 changes, 0 of direction" in rest
+    # No class, no price: hours are all that can be said.
+    assert [line for line in rest if "cost" in line] == ["  cost        0.33 replica-hours"]
+    assert any(line.startswith("  first token p50 ") and line.endswith("(2.50 s promised)") for line in rest)
+
+
+def test_a_broken_promise_stands_in_the_first_line(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["simulate", "--trace", str(trace), "--policy", "static", "--replicas", "1", "--first-token", "0.001"]
+    assert run([*argv, *SMALL]) == EXIT_OK
+    assert capsys.readouterr().out.startswith("small: promise MISSED, 0.00 % of 99 %")
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_runs(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["simulate", "--trace", str(trace), "--report"]
+    assert run([*argv, str(tmp_path / "none/r.html")]) == EXIT_USAGE
+    assert f"there is no folder {tmp_path}/none" in capsys.readouterr().err
+    assert run([*argv, str(tmp_path)]) == EXIT_USAGE
+
+
+def test_a_single_run_is_reported_without_a_picture_of_one_point(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "r.html"
+    argv = ["simulate", "--trace", str(trace), "--policy", "static", "--replicas", "1", "--report", str(report)]
+    assert run([*argv, *SMALL]) == EXIT_OK
+    assert report.read_text().count("data:image/png") == 2
+    assert capsys.readouterr().err == f"report: {report}\n"
 
 
 def test_a_scenario_file_sets_options(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +105,7 @@ def test_a_scenario_file_sets_options(trace: Path, tmp_path: Path, capsys: pytes
         (["simulate", "--replicas", "2"], EXIT_USAGE),
         (["simulate", "--shape", "guess"], EXIT_USAGE),
         (["simulate", "--min", "5", "--max", "4", "--duration", "60"], EXIT_USAGE),
-        (["simulate", "--trace", "/none.csv"], 1),
+        (["simulate", "--trace", "/none.csv"], EXIT_USAGE),
         (["simulate", "--scenario", "/none.yaml"], 1),
         (["compare", "--policy", "guess"], EXIT_USAGE),
         (["compare", "--policy", "fleet-tuned"], EXIT_USAGE),
