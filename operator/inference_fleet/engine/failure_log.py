@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 CONFIGURATION_VARIABLE: Final = "VLLM_LOGGING_CONFIG_PATH"
+# vLLM does not start if an image says no to this one while there is a file.
+SWITCH_VARIABLE: Final = "VLLM_CONFIGURE_LOGGING"
 # The kubelet's default. It keeps the last 4096 bytes: the end of a worker's traceback, and of its engine's after it.
 TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
 # Where the processes of an engine and of its workers log what ends them.

@@ -57,12 +57,11 @@ def status_body(
     metadata = snapshot.deployment["metadata"]
     generation = int(metadata.get("generation") or 0)
     refused = snapshot.refused_write
+    facts = _facts(generation, acceptance, force, pools, limits, outcome, former, refused_write=refused, now=now)
     if outcome.suspended:
-        facts = _facts(generation, acceptance, force, pools, limits, outcome, former, refused_write=refused, now=now)
         kept = {key: value for key, value in former.items() if key not in ("conditions", "observedGeneration")}
         conditions = _conditions(facts, former, now=now)
         return {**kept, "observedGeneration": generation, "conditions": conditions}
-    facts = _facts(generation, acceptance, force, pools, limits, outcome, former, refused_write=refused, now=now)
     body: dict[str, Any] = {"observedGeneration": generation, "conditions": _conditions(facts, former, now=now)}
     body["replicas"] = sum(len(pool.pods) for pool in pools)
     body["readyReplicas"] = facts.ready

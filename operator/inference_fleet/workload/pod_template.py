@@ -9,7 +9,7 @@ from inference_fleet.api.intent import VariantIntent
 from inference_fleet.api.names import ANNOTATION_ENGINE_LOGGING, ENGINE_CONTAINER, ENGINE_PORT, ENGINE_PORT_NAME
 from inference_fleet.api.pod_settings import EnvVar, PodSettings, ResourceAmounts
 from inference_fleet.engine.engine_plan import EnginePlan
-from inference_fleet.engine.failure_log import CONFIGURATION_VARIABLE
+from inference_fleet.engine.failure_log import CONFIGURATION_VARIABLE, SWITCH_VARIABLE
 from inference_fleet.workload.drain import grace_period_seconds
 from inference_fleet.workload.labels import pod_labels, pool_selector
 from inference_fleet.workload.owner import Owner
@@ -123,7 +123,7 @@ def _weights_bytes(intent: VariantIntent, engine: EnginePlan) -> int | None:
 
 def _environment(intent: VariantIntent, engine: EnginePlan, settings: PodSettings) -> list[dict[str, Any]]:
     """Ours first, then the user's; a name stands once, ours wins."""
-    logging = {CONFIGURATION_VARIABLE: LOGGING_PATH} if engine.logging is not None else {}
+    logging = {CONFIGURATION_VARIABLE: LOGGING_PATH, SWITCH_VARIABLE: "1"} if engine.logging is not None else {}
     ours = (*_ENVIRONMENT.items(), *engine.env, *logging.items())
     found = {name: _value(name, value) for name, value in ours}
     for variable in (*_secrets(intent), *(_variable(variable) for variable in settings.env or ()), *_endpoint(intent)):

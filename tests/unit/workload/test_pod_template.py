@@ -250,6 +250,8 @@ def test_the_engine_takes_its_logging_from_an_annotation_of_its_own_pod() -> Non
     assert got["metadata"]["annotations"] == {"inferencefleet.io/engine-logging": '{"version":1}'}
     assert mount["readOnly"] is True
     assert {"name": "VLLM_LOGGING_CONFIG_PATH", "value": f"{mount['mountPath']}/{item['path']}"} in only["env"]
+    # An image of the user's may have switched it off: with a file that would be refused.
+    assert {"name": "VLLM_CONFIGURE_LOGGING", "value": "1"} in only["env"]
 
 
 def test_an_engine_that_logs_its_own_way_gets_no_such_file() -> None:
