@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -19,17 +19,7 @@ from builders.observed_fit import (  # noqa: E402
     graph_fit,
     judging_half,
 )
-from builders.observed_misses import (  # noqa: E402
-    CACHE_REASONS,
-    OUTCOME_REASONS,
-    WEIGHTS_REASONS,
-    Miss,
-    cache_misses,
-    logged,
-    outcome_misses,
-    reason_of,
-    weights_misses,
-)
+from builders.observed_misses import CACHE, OUTCOME, WEIGHTS, Compared  # noqa: E402
 
 PATH = "docs/explanation/memory.md"
 
@@ -43,28 +33,30 @@ def generate() -> dict[str, str]:
 
 
 def _blocks() -> Mapping[str, str]:
-    outcomes, weights, cache = outcome_misses(), weights_misses(), cache_misses()
-    started, told = len(logged("outcome")), len(logged("outcome")) - len(outcomes)
-    on_device = sum(start.foretold_on_this_device == start.happened for start in logged("outcome"))
-    own = [start for start in logged("weightsGib") if "checkpoint" not in start.log]
-    own_right = len(own) - sum("checkpoint" not in miss.start.log for miss in weights)
+    on_device = sum(start.foretold_on_this_device == start.happened for start in OUTCOME.starts)
+    own = [start for start in WEIGHTS.starts if "checkpoint" not in start.log]
+    own_right = len(own) - sum("checkpoint" not in miss.start.log for miss in WEIGHTS.misses)
     activations, graphs = activation_fit(), graph_fit()
     return {
-        "starts": str(started),
-        "told": _share(told, started),
-        "told on device": _share(on_device, started),
-        "weights": _share(len(logged("weightsGib")) - len(weights), len(logged("weightsGib"))),
+        "starts": str(len(OUTCOME.starts)),
+        "told": _right(OUTCOME),
+        "told on device": _share(on_device, len(OUTCOME.starts)),
+        "weights": _right(WEIGHTS),
         "weights own": _share(own_right, len(own)),
-        "cache": _share(len(logged("kvBytesPerToken")) - len(cache), len(logged("kvBytesPerToken"))),
+        "cache": _right(CACHE),
         "activation fit": f"{activations.base:.2f} GiB + {activations.slope:.1f} bytes x sequences x vocabulary",
         "activation experts": f"{activations.experts:.2f} GiB",
         "graph fit": f"{graphs.base:.2f} GiB + {graphs.slope:.4f} GiB x layers",
         "graph experts": f"{graphs.experts:.2f} GiB",
         "halves": _halves(),
-        "outcome misses": _misses(outcomes, OUTCOME_REASONS, ours="we say"),
-        "weights misses": _misses(weights, WEIGHTS_REASONS, ours="ours"),
-        "cache misses": _misses(cache, CACHE_REASONS, ours="ours"),
+        "outcome misses": _misses(OUTCOME, ours="we say"),
+        "weights misses": _misses(WEIGHTS, ours="ours"),
+        "cache misses": _misses(CACHE, ours="ours"),
     }
+
+
+def _right(compared: Compared) -> str:
+    return _share(len(compared.starts) - len(compared.misses), len(compared.starts))
 
 
 def _share(right: int, of: int) -> str:
@@ -87,11 +79,11 @@ def _row(title: str, logs: int, median: float, ninth_tenth: float, largest: floa
     return f"| {title} | {logs} | {median:.2f} | {ninth_tenth:.2f} | {largest:.2f} |"
 
 
-def _misses(misses: Sequence[Miss], reasons: Mapping[str, str], *, ours: str) -> str:
+def _misses(compared: Compared, *, ours: str) -> str:
     rows = [f"| log | model, release | {ours} | logged | why |", "|---|---|---|---|---|"]
-    for miss in misses:
+    for miss in compared.misses:
         log = miss.start.log
         release = log.get("vllmVersion") or log.get("month") or "release not stated"
         about = f"{log.get('checkpoint', log['model'])}, {release}, TP {log['tensorParallelSize']}"
-        rows.append(f"| {miss.identifier} | {about} | {miss.ours} | {miss.theirs} | {reason_of(miss, reasons)} |")
+        rows.append(f"| {miss.identifier} | {about} | {miss.ours} | {miss.theirs} | {compared.reason_of(miss)} |")
     return "\n".join(rows)

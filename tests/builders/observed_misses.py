@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from builders.observed_starts import GIBIBYTE, ObservedStart, observed_starts
@@ -20,7 +20,7 @@ _PADDED = "gpt-oss split over two devices: the kernel fills widths up that no so
 _DRAFT = "a prediction layer ran; how many tokens it guessed, each with a state of its own, is not logged"
 _STAGES = "two stages: GiB of the first, tokens of the last"
 
-OUTCOME_REASONS: Mapping[str, str] = {
+_OUTCOME_REASONS: Mapping[str, str] = {
     "obs-001": _HELD,
     "obs-032": _HELD,
     "obs-039": _HELD,
@@ -30,7 +30,7 @@ OUTCOME_REASONS: Mapping[str, str] = {
     "obs-099": "0.6 on a virtual GPU: 4 GiB were neither its weights nor PyTorch's",
     "obs-100": "started; ran out later, under load (0.6)",
 }
-WEIGHTS_REASONS: Mapping[str, str] = {
+_WEIGHTS_REASONS: Mapping[str, str] = {
     "obs-017": _TOWER,
     "obs-041": _TOWER,
     "obs-042": _TOWER,
@@ -42,7 +42,7 @@ WEIGHTS_REASONS: Mapping[str, str] = {
     "obs-102": _ROCM,
     "obs-103": _ROCM,
 }
-CACHE_REASONS: Mapping[str, str] = {
+_CACHE_REASONS: Mapping[str, str] = {
     "obs-026": _STAGES,
     "obs-027": _STAGES,
     "obs-090": "not explained; a connector that moves caches was on",
@@ -68,40 +68,47 @@ class Miss:
         return str(self.start.log["id"])
 
 
-def logged(key: str) -> Sequence[ObservedStart]:
-    """Those whose log has this."""
-    return [start for start in observed_starts() if start.log.get(key)]
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One figure that logs state. key: its name in a log. reasons: of every miss, by the log's identifier."""
+
+    key: str
+    missed: Callable[[ObservedStart], Miss | None]
+    reasons: Mapping[str, str]
+
+    @property
+    def starts(self) -> Sequence[ObservedStart]:
+        """Those whose log has it."""
+        return [start for start in observed_starts() if start.log.get(self.key)]
+
+    @property
+    def misses(self) -> Sequence[Miss]:
+        return [miss for start in self.starts if (miss := self.missed(start)) is not None]
+
+    def reason_of(self, miss: Miss) -> str:
+        return self.reasons[miss.identifier].format(checkpoint=miss.start.log.get("checkpoint"))
 
 
-def outcome_misses() -> list[Miss]:
-    return [
-        Miss(start=start, ours=start.foretold, theirs=str(start.log["outcome"]))
-        for start in logged("outcome")
-        if start.foretold != start.happened
-    ]
+def _outcome_missed(start: ObservedStart) -> Miss | None:
+    if start.foretold == start.happened:
+        return None
+    return Miss(start=start, ours=start.foretold, theirs=str(start.log["outcome"]))
 
 
-def weights_misses() -> list[Miss]:
-    return [
-        Miss(
-            start=start, ours=f"{_gib(start.report.weights_bytes):.2f} GiB", theirs=f"{start.log['weightsGib']:.2f} GiB"
-        )
-        for start in logged("weightsGib")
-        if abs(_gib(start.report.weights_bytes) / start.log["weightsGib"] - 1) > WEIGHTS_WITHIN
-    ]
+def _weights_missed(start: ObservedStart) -> Miss | None:
+    ours, theirs = (start.report.weights_bytes or 0) / GIBIBYTE, start.log["weightsGib"]
+    if abs(ours / theirs - 1) <= WEIGHTS_WITHIN:
+        return None
+    return Miss(start=start, ours=f"{ours:.2f} GiB", theirs=f"{theirs:.2f} GiB")
 
 
-def cache_misses() -> list[Miss]:
-    return [
-        Miss(start=start, ours=f"{start.report.kv_bytes_per_token:,}", theirs=f"{start.log['kvBytesPerToken']:,}")
-        for start in logged("kvBytesPerToken")
-        if abs((start.report.kv_bytes_per_token or 0) / start.log["kvBytesPerToken"] - 1) > CACHE_WITHIN
-    ]
+def _cache_missed(start: ObservedStart) -> Miss | None:
+    ours, theirs = start.report.kv_bytes_per_token or 0, start.log["kvBytesPerToken"]
+    if abs(ours / theirs - 1) <= CACHE_WITHIN:
+        return None
+    return Miss(start=start, ours=f"{ours:,}", theirs=f"{theirs:,}")
 
 
-def reason_of(miss: Miss, reasons: Mapping[str, str]) -> str:
-    return reasons[miss.identifier].format(checkpoint=miss.start.log.get("checkpoint"))
-
-
-def _gib(size: int | None) -> float:
-    return (size or 0) / GIBIBYTE
+OUTCOME = Compared(key="outcome", missed=_outcome_missed, reasons=_OUTCOME_REASONS)
+WEIGHTS = Compared(key="weightsGib", missed=_weights_missed, reasons=_WEIGHTS_REASONS)
+CACHE = Compared(key="kvBytesPerToken", missed=_cache_missed, reasons=_CACHE_REASONS)
