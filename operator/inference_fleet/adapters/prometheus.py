@@ -54,6 +54,8 @@ POD_QUERIES: Final[Mapping[str, str]] = {
 KV_CACHE_TOKENS_QUERY: Final = (
     f"max by ({_SERIES}, kv_cache_size_tokens, kv_cache_max_concurrency) (vllm:cache_config_info{_SELECTOR})"
 )
+# Summed over pods by Prometheus: by pod, 1,000 deployments of ten are 430,000 rows (60 MB, 2.3 s to read, 446 MB at the
+# peak) in every tick. When a pod goes the sum falls, and the scaler leaves that one tick out of what it learns.
 HISTOGRAM_QUERIES: Final[Mapping[str, str]] = {
     metric: f"sum by (namespace, inference_deployment, inference_variant, le) ({name}_bucket{_SELECTOR})"
     for metric, name in (
