@@ -37,7 +37,11 @@ def pod(name: str = "p", version: int = 1, *, labels: dict[str, str] | None = No
             "resourceVersion": str(version),
             "labels": {"inferencefleet.io/deployment": "llama"} if labels is None else labels,
             "managedFields": [{"manager": "kubelet"}],
-            "annotations": {"controller.kubernetes.io/pod-deletion-cost": "5", "cni/ip": "x"},
+            "annotations": {
+                "controller.kubernetes.io/pod-deletion-cost": "5",
+                "cni/ip": "x",
+                "inferencefleet.io/engine-logging": "{}",
+            },
         },
         "spec": {"containers": [{"name": "engine", "env": [{"name": "A"}]}], "nodeName": "n1"},
         "status": status,
