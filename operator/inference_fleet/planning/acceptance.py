@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -87,8 +87,10 @@ def accept(spec: Mapping[str, Any], snapshot: Snapshot, *, config: ModelFacts | 
         for name in sorted(names)
         if name in snapshot.accelerator_classes
     )
+    # Only where a name is missing: otherwise every class that comes or goes would have every spec checked anew.
+    others = () if len(classes) == len(names) else tuple(sorted(snapshot.accelerator_classes))
     labels = None if snapshot.namespace_labels is None else tuple(sorted(snapshot.namespace_labels.items()))
-    return _accept(_text(spec), str(metadata["name"]), classes, labels, config)
+    return _accept(_text(spec), str(metadata["name"]), classes, others, labels, config)
 
 
 # The same spec is looked at on every reconcile and every tick; texts make the key, so that nothing mutable is shared.
@@ -97,6 +99,7 @@ def _accept(
     spec_text: str,
     name: str,
     class_texts: tuple[tuple[str, str], ...],
+    class_names: tuple[str, ...],
     namespace_labels: tuple[tuple[str, str], ...] | None,
     config: ModelFacts | None,
 ) -> Acceptance:
@@ -109,7 +112,19 @@ def _accept(
     classes = {key: json.loads(text) for key, text in class_texts}
     labels = None if namespace_labels is None else dict(namespace_labels)
     variants = tuple(
-        _accept_variant(intent, index=index, spec=parsed, classes=classes, namespace_labels=labels, config=config)
+        _accept_variant(
+            intent,
+            index=index,
+            spec=parsed,
+            accelerator=_accelerator(
+                intent,
+                f"spec.variants[{index}].acceleratorClassName",
+                classes,
+                known=class_names,
+                namespace_labels=labels,
+            ),
+            config=config,
+        )
         for index, intent in enumerate(variant_intents(parsed, name=name))
     )
     return Acceptance(spec=parsed, variants=variants, warnings=_warnings(parsed))
@@ -120,12 +135,9 @@ def _accept_variant(
     *,
     index: int,
     spec: InferenceDeploymentSpec,
-    classes: Mapping[str, Any],
-    namespace_labels: Mapping[str, str] | None,
+    accelerator: AcceleratorClassSpec | Refusal,
     config: ModelFacts | None,
 ) -> VariantAcceptance:
-    path = f"spec.variants[{index}].acceleratorClassName"
-    accelerator = _accelerator(intent, path, classes, namespace_labels)
     if isinstance(accelerator, Refusal):
         return VariantAcceptance(intent, accelerator=None, engine=None, refusals=(accelerator,))
     # A variant with a checkpoint of its own is another model.
@@ -152,12 +164,18 @@ def _accept_variant(
 
 
 def _accelerator(
-    intent: VariantIntent, path: str, classes: Mapping[str, Any], namespace_labels: Mapping[str, str] | None
+    intent: VariantIntent,
+    path: str,
+    classes: Mapping[str, Any],
+    *,
+    known: Sequence[str],
+    namespace_labels: Mapping[str, str] | None,
 ) -> AcceleratorClassSpec | Refusal:
+    """The class of a variant. classes: those that the spec names and the cluster has; known: names of all it has."""
     name = intent.accelerator_class_name
     if name not in classes:
         message = f"there is no AcceleratorClass {name!r}."
-        near = difflib.get_close_matches(name, list(classes), n=1)
+        near = difflib.get_close_matches(name, known, n=1)
         way_out = f"Did you mean {near[0]!r}?" if near else "Create it, or name one that there is."
         way_out += " `kubectl get acceleratorclasses` lists them."
         return Refusal(path, Reason.ACCELERATOR_CLASS_NOT_FOUND, message, way_out, intent.variant)

@@ -116,3 +116,13 @@ def test_settings_that_contradict_each_other_only_after_merging_are_refused() ->
     assert world.holds("Accepted") == ("False", "InvalidSpec")
     assert "spec.variants[0].pod.resources" in world.condition("Accepted")["message"]  # type: ignore[index]
     assert world.of("ReplicaSet") == []
+
+
+def test_a_class_that_is_not_there_is_refused_with_the_nearest_that_is() -> None:
+    # The only variant names no class of the cluster: the nearest is one that the spec does not name at all.
+    world = World(variants=[{"name": "l4", "acceleratorClassName": "nvidia-l40"}])
+    world.classes["amd-mi300x"] = world.classes["nvidia-l4"]
+    world.reconcile()
+
+    assert world.holds("Accepted") == ("False", "AcceleratorClassNotFound")
+    assert "Did you mean 'nvidia-l4'?" in (world.condition("Accepted") or {})["message"]
