@@ -161,6 +161,11 @@ def need_of(
     )
 
 
+def clogged(load: FleetLoad, *, request_seconds: float, patience_seconds: float) -> int:
+    """Pods whose own queue takes longer than a caller waits for a first token: what comes to them now is late."""
+    return sum(1 for _, pod in load.pods if pod.waiting * request_seconds > patience_seconds)
+
+
 def _most_sequences(variant: VariantLimits, traffic: Traffic) -> float:
     """Sequences that the batch or the cache of one replica holds, by what a running one was seen to take."""
     most = variant.max_num_seqs * USABLE_SHARE

@@ -10,7 +10,7 @@ from typing import Final
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.attainment import with_tick
 from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
-from inference_fleet.scaling.demand import LEAST_DEMAND, Rates, need_of, rates_of
+from inference_fleet.scaling.demand import LEAST_DEMAND, Rates, clogged, need_of, rates_of
 from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, Outlook
 from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, VariantMemory
 from inference_fleet.scaling.misses import broken_promises, counted
@@ -21,7 +21,6 @@ from inference_fleet.scaling.price import (
     cheapest,
     price_in_replicas,
     pure_price,
-    replicas_to_drain,
 )
 from inference_fleet.scaling.promise import Promise, promise_of, unavoidable_share
 from inference_fleet.scaling.signals import FleetLoad
@@ -125,11 +124,10 @@ def estimated(
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
         sustained = max(saturated, forecast.fastest)
-        # The forecast may still lag behind what is there already; the price is that of the larger.
-        dear = price * max(1.0, sustained / outlook.demand)
-        extra = replicas_to_drain(reference.queue_seconds, price=dear, cold_start=cold_start)
-        # No faster than it came: a crowd's queue of a cold start is worked off in another by twice the replicas.
-        extra = min(extra, max(1.0, sustained))
+        # Engines do not hand over what waits in them: more replicas take what comes, none of them the queue. Those
+        # that are busy with a queue are missing meanwhile; at most as many again as the load takes are put beside them.
+        busy = clogged(load, request_seconds=reference.request_seconds, patience_seconds=promise.first_token_seconds)
+        extra = min(busy, max(1.0, sustained))
         choice = replace(choice, replicas=max(choice.replicas, sustained + extra))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, saturated))

@@ -47,6 +47,10 @@ BEYOND_TOP: Final = 0.4
 TOP_SECONDS: Final = 24 * 3600.0
 TOP_KNOWN_TICKS: Final = 480.0
 MAXIMUM_PENDING: Final = 64
+# Of the errors known, those count that were made at the forecasts nearest to this one: this share, at least so many.
+# A crowd is likely from a quiet moment where crowds have come, and not from the midst of one.
+NEAR_SHARE: Final = 0.25
+FEWEST_NEAR: Final = 100
 
 _START_WEIGHTS: Final = (0.0, *(1 / len(TIME_CONSTANTS_SECONDS) for _ in TIME_CONSTANTS_SECONDS))
 _START_COVARIANCE: Final = tuple(START_VARIANCE if i == j else 0.0 for i in range(FEATURES) for j in range(FEATURES))
@@ -76,21 +80,21 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Forecast:
-    """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: newest last.
-
-    top: the largest demand of two ticks in a row, fading within days.
+    """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: (logarithm of
+    the forecast, log error), newest last; ordered: the same, ascending. top: the largest demand of two ticks in a row,
+    fading within days.
     """
 
     averages: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
     shares: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
     weights: tuple[float, ...] = _START_WEIGHTS
     covariance: tuple[float, ...] = _START_COVARIANCE
-    errors: tuple[float, ...] = ()
+    errors: tuple[tuple[float, float], ...] = ()
     pending: tuple[Pending, ...] = ()
     last_demand: float | None = None
     ticks: int = 0
     top: float = 0.0
-    ordered: tuple[float, ...] = field(default=(), compare=False)
+    ordered: tuple[tuple[float, float], ...] = field(default=(), compare=False)
 
     def learned(self, demand: float, *, seconds: float, lead_seconds: float, now: float) -> Forecast:
         """With the demand of this tick. seconds: since the last one."""
@@ -125,7 +129,7 @@ class Forecast:
         log_demand = min(log_demand, math.log(MOST_GROWTH * most))
         if rise > 0:
             log_demand = max(log_demand, math.log(rise))
-        return Outlook(log_demand, self._below_top(log_demand, self._spread()))
+        return Outlook(log_demand, self._below_top(log_demand, self._spread(log_demand)))
 
     @property
     def fastest(self) -> float:
@@ -137,7 +141,7 @@ class Forecast:
         """By how much forecasts of the last hours were off: 0.25 is a quarter up or down; None until known."""
         if not self.errors:
             return None
-        return math.expm1(sum(map(abs, self.errors)) / len(self.errors))
+        return math.expm1(sum(abs(error) for _, error in self.errors) / len(self.errors))
 
     def _features(self) -> tuple[float, tuple[float, ...]]:
         logs = [math.log(value / share) for value, share in zip(self.averages, self.shares, strict=True)]
@@ -172,16 +176,21 @@ class Forecast:
         trace = sum(covariance[FEATURES * i + i] for i in range(FEATURES))
         if trace > LARGEST_TRACE:
             covariance = [value * LARGEST_TRACE / trace for value in covariance]
-        return self._with_error(round(error, 4), weights, tuple(covariance))
+        return self._with_error((round(target - error, 4), round(error, 4)), weights, tuple(covariance))
 
-    def _with_error(self, error: float, weights: tuple[float, ...], covariance: tuple[float, ...]) -> Forecast:
-        ordered = list(self.ordered) if len(self.ordered) == len(self.errors) else sorted(self.errors)
-        errors = self.errors
+    def _with_error(
+        self, error: tuple[float, float], weights: tuple[float, ...], covariance: tuple[float, ...]
+    ) -> Forecast:
+        ordered, errors = self._ascending(), self.errors
         if len(errors) >= MAXIMUM_ERRORS:
             ordered.pop(bisect_left(ordered, errors[0]))
             errors = errors[1:]
         insort(ordered, error)
         return replace(self, weights=weights, covariance=covariance, errors=(*errors, error), ordered=tuple(ordered))
+
+    def _ascending(self) -> list[tuple[float, float]]:
+        """The errors by the forecasts they were made at."""
+        return list(self.ordered) if len(self.ordered) == len(self.errors) else sorted(self.errors)
 
     def _below_top(self, log_demand: float, spread: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
         """Errors that lead beyond the largest demand seen are made smaller, the more so the more was seen."""
@@ -189,15 +198,31 @@ class Forecast:
         room = max(0.0, math.log(self.top) - log_demand) if self.top > 0 else 0.0
         return tuple([(min(error, room + power * (error - room)), weight) for error, weight in spread])
 
-    def _spread(self) -> tuple[tuple[float, float], ...]:
-        ordered = list(self.ordered) if len(self.ordered) == len(self.errors) else sorted(self.errors)
-        missing = KNOWN_AFTER_ERRORS - len(ordered)
+    def _spread(self, log_demand: float) -> tuple[tuple[float, float], ...]:
+        """The errors of the forecasts nearest to this one, filled up with the prior's while few are known."""
+        known = self._ascending()
+        near = min(len(known), max(FEWEST_NEAR, math.floor(NEAR_SHARE * len(known))))
+        start = min(max(0, bisect_left(known, (log_demand, 0.0)) - near // 2), len(known) - near)
+        errors = [carried_over(error, level, to=log_demand) for level, error in known[start : start + near]]
+        # As large a part of the prior's as of those known.
+        missing = KNOWN_AFTER_ERRORS - len(known)
         if missing > 0:
-            copies = math.ceil(missing / len(PRIOR_ERRORS))
-            ordered += [error for error in PRIOR_ERRORS for _ in range(copies)]
-            ordered.sort()
-        count = len(ordered)
-        return tuple([(ordered[int(share * count)], weight) for share, weight in QUANTILES])
+            share = near / len(known) if known else 1.0
+            errors += PRIOR_ERRORS * math.ceil(missing * share / len(PRIOR_ERRORS))
+        errors.sort()
+        count = len(errors)
+        return tuple([(errors[int(share * count)], weight) for share, weight in QUANTILES])
+
+
+def carried_over(error: float, level: float, *, to: float) -> float:
+    """A log error made at a forecast (its logarithm: `level`) at another one: no larger a share, no more replicas.
+
+    A jump from 1 to 3 replicas does not say that 6 jump to 18, but to 8. A jump from 6 to 8 does not say that 1 jumps
+    to 3, but to 1.33.
+    """
+    if error <= 0 or level >= to:
+        return error
+    return math.log1p(math.expm1(error) * math.exp(level - to))
 
 
 def _dot(a: tuple[float, ...] | list[float], b: tuple[float, ...]) -> float:

@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Final
 
 from inference_fleet.scaling.forecast import Outlook
-from inference_fleet.scaling.hold import HOLD_COLD_STARTS
 from inference_fleet.scaling.violation_curve import LOG_FIRST, LOG_RATIO, Curve
 
 # How many times the mean fleet one would pay for not failing everybody, at a target of 99 %.
@@ -70,16 +69,6 @@ def price_in_replicas(pure: float, outlook: Outlook) -> float:
     mean, and with it the price, and the fleet again. Example: 22, 4 replicas of demand -> 22 x 1.8 x 4 = 158.
     """
     return pure * USUAL_REPLICAS_PER_DEMAND * outlook.demand
-
-
-def replicas_to_drain(queue_seconds: float, *, price: float, cold_start: float) -> float:
-    """Replicas on top of the demand, to work off a queue of so many replica-seconds.
-
-    x of them take queue / x seconds, in which everything that comes is late, and are kept for about three cold starts:
-    price x queue / x + 3 cold_start x is least at x = sqrt(price x queue / (3 cold_start)).
-    Example: 30 replica-seconds, price 200, 120 s -> 4.1; ten times the queue -> 12.9.
-    """
-    return math.sqrt(price * queue_seconds / (HOLD_COLD_STARTS * cold_start)) if cold_start > 0 else 0.0
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,17 @@ def test_up_at_once_in_one_step() -> None:
 def test_a_queue_longer_than_the_batch_is_a_backlog() -> None:
     scaler = Scaler(limits())
     decision = scaler.tick(variant(at=scaler.now, ready=1, running=16, waiting=20))
-    # 1.1 replicas for what runs, and as many again to work the queue off: no faster than it came.
+    # 1.1 replicas for what runs, and one for the pod that is busy with its queue.
     assert (decision.total, decision.rule) == (3, Rule.BACKLOG)
+
+
+def test_a_queue_ten_times_as_long_asks_for_no_more_replicas() -> None:
+    def wanted(waiting: float) -> int:
+        scaler = Scaler(limits(max_replicas=40))
+        return scaler.tick(variant(at=scaler.now, ready=1, running=16, waiting=waiting)).total
+
+    # What waits in an engine stays there: more replicas beside it have nothing of it to work off.
+    assert wanted(20) == wanted(200)
 
 
 def test_rejected_requests_are_demand() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_fleet.scaling.forecast import MAXIMUM_ERRORS, Forecast
+from inference_fleet.scaling.forecast import MAXIMUM_ERRORS, Forecast, carried_over
 
 LEAD = 150.0
 
@@ -43,7 +43,8 @@ def test_a_scaler_that_knows_no_errors_expects_a_quarter_either_way() -> None:
 
 def test_its_error_is_told_as_the_usual_share_by_which_it_was_off() -> None:
     assert Forecast().error_ratio is None
-    assert replace(Forecast(), errors=(math.log(1.25), -math.log(1.25))).error_ratio == pytest.approx(0.25)
+    off_by_a_quarter = replace(Forecast(), errors=((1.0, math.log(1.25)), (2.0, -math.log(1.25))))
+    assert off_by_a_quarter.error_ratio == pytest.approx(0.25)
 
 
 def test_a_steady_demand_makes_it_sure_and_a_noisy_one_makes_it_careful() -> None:
@@ -78,6 +79,24 @@ def test_after_three_doublings_in_a_row_a_fourth_is_not_as_likely() -> None:
     spread = fed(steps).outlook().spread
     plain = Forecast(top=1e9)  # one that has seen more than this before
     assert max(error for error, _ in spread) < 0.9 * max(error for error, _ in fed(steps, plain).outlook().spread)
+
+
+def test_a_jump_is_carried_over_as_no_larger_a_share_and_no_more_replicas() -> None:
+    one, six = math.log(1.0), math.log(6.0)
+    assert math.exp(carried_over(math.log(3.0), one, to=six)) == pytest.approx(8 / 6)  # 6 -> 8; as a share 18
+    assert math.exp(carried_over(math.log(8 / 6), six, to=one)) == pytest.approx(8 / 6)  # 1 -> 1.33; as replicas 3
+    assert carried_over(-0.5, one, to=six) == -0.5
+
+
+def test_in_the_midst_of_a_crowd_no_second_one_is_expected_on_top() -> None:
+    demands = [0.6 if tick % 160 < 140 else 6.0 for tick in range(800)]
+    forecast = fed(demands)
+    crowd = forecast.outlook()
+    assert crowd.demand > 3.0
+    worst = crowd.demand * math.exp(max(error for error, _ in crowd.spread))
+    assert worst < 15.0  # as shares the jumps from 0.6 to 6 would lead beyond 40
+    quiet = fed([0.6] * 100, forecast, start=15.0 * 800).outlook()
+    assert quiet.demand * math.exp(max(error for error, _ in quiet.spread)) > 4.0
 
 
 def test_a_gap_in_the_signals_is_not_an_error_of_the_forecast() -> None:

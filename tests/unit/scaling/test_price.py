@@ -17,7 +17,6 @@ from inference_fleet.scaling.price import (
     cheapest,
     price_in_replicas,
     pure_price,
-    replicas_to_drain,
 )
 from inference_fleet.scaling.violation_curve import Curve, ViolationCurve
 
@@ -96,9 +95,3 @@ def test_more_demand_never_asks_for_fewer(demand: float, factor: float, price: f
         return cheapest(seen, CURVE, price=price_in_replicas(price, seen), most=4096).replicas
 
     assert wanted(demand * factor) >= wanted(demand)
-
-
-def test_a_queue_ten_times_as_long_is_drained_by_three_times_the_replicas() -> None:
-    short = replicas_to_drain(30.0, price=200.0, cold_start=120.0)
-    assert short == pytest.approx(4.08, abs=0.01)
-    assert replicas_to_drain(300.0, price=200.0, cold_start=120.0) == pytest.approx(short * math.sqrt(10))
