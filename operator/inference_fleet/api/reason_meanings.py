@@ -103,8 +103,8 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.UNSUPPORTED_FLAG: ("The engine does not know a flag, or not its value.", "Use a flag of this release."),
     Reason.OUT_OF_HOST_MEMORY: (
-        "The node's kernel ended the engine: the container's memory limit is too small for loading.",
-        "Raise pod.resources.limits.memory, to more than the largest shard of the weights.",
+        "Memory of the container or of its node is too small: the kernel ended the engine, or the node evicted it.",
+        "Raise pod.resources.limits.memory, to more than the largest shard of the weights, and request what is used.",
     ),
     Reason.SETTING_REFUSED_BY_ENGINE: (
         "The engine refuses a setting that this operator takes for right.",
