@@ -42,7 +42,7 @@ def main() -> int:
     """Measure both and write the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=180.0)
-    parser.add_argument("--rate", type=float, default=2.2, help="requests a second; a burst of twice as many amid")
+    parser.add_argument("--rate", type=float, default=3.1, help="requests a second; a burst of twice as many amid")
     parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks/results/emulated.json")
     options = parser.parse_args()
     burst = (options.seconds * 0.4, options.seconds * 0.6)

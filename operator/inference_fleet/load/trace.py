@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_trace(path: Path) -> Trace | TraceRefusal:
             return _read(lines, path)
     except OSError as error:
         return TraceRefusal(str(path), 0, f"cannot be read: {error.strerror or error}")
-    except (UnicodeDecodeError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+    except (UnicodeDecodeError, EOFError, zlib.error) as error:
         return TraceRefusal(str(path), 0, f"is no text: {error}")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from inference_fleet.simulation.request_log import Arrival, Arrivals
 from inference_fleet.simulation.scenario import Workload
-from inference_fleet.simulation.traces import TraceRefusal, read_workload, scaled, window
+from inference_fleet.simulation.traces import TraceRefusal, in_sequence, read_workload, scaled, window
 
 FORMATS = {
     "common.csv": "arrival_s,input_tokens,output_tokens\n0.5,10,20\n1.5,30,0\n",
@@ -100,3 +100,12 @@ def test_superposition_keeps_the_shape_and_multiplies_the_load() -> None:
 def test_a_window_begins_at_zero() -> None:
     part = window(_workload(100), start_seconds=10.0, duration_seconds=5.0)
     assert [arrival.arrival_seconds for arrival in part.arrivals] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_days_in_sequence_begin_a_whole_number_of_days_after_each_other() -> None:
+    day = 30.0
+    short, long = _workload(10), _workload(40)
+    joined = in_sequence([short, long, short], period_seconds=day)
+    times = [arrival.arrival_seconds for arrival in joined.arrivals]
+    # 0 to 9; 30 to 69, which takes two days; 90 to 99.
+    assert (len(times), times[9], times[10], times[49], times[50]) == (60, 9.0, 30.0, 69.0, 90.0)
