@@ -34,7 +34,11 @@ def cluster_options(function: Command) -> Command:
             "--context", metavar="NAME", shell_complete=suggestions.context_name, help="Context of the kubeconfig."
         ),
         click.option(
-            "-n", "--namespace", metavar="NAME", shell_complete=suggestions.namespace_name, help="Only this namespace."
+            "-n",
+            "--namespace",
+            metavar="NAME",
+            shell_complete=suggestions.namespace_name,
+            help="Namespace to look into.",
         ),
     )
     for option in reversed(options):

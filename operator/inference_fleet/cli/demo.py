@@ -13,16 +13,43 @@ from inference_fleet.cli.main import EXIT_FAILED, EXIT_GOAL_MISSED, EXIT_INTERRU
 
 
 @click.command(short_help="Serve, load and scale a model in a sandbox, and report.")
-@click.option("--engine", type=click.Choice(["emulated", "vllm"]), default="emulated", show_default=True)
-@click.option("--trace", type=click.Path(path_type=Path), help="CSV arrival_s,input_tokens,output_tokens (.gz too).")
-@click.option("--duration", type=click.FloatRange(min=10), help="Seconds of load.")
-@click.option("--rate-scale", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
-@click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Where in the trace to begin, seconds.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the built-in load.")
 @click.option(
-    "--summary", "summary_path", type=click.Path(path_type=Path), default="demo-summary.json", show_default=True
+    "--engine",
+    type=click.Choice(["emulated", "vllm"]),
+    default="emulated",
+    show_default=True,
+    help="What serves: engines that only take their time, or real vLLM on processors.",
 )
-@click.option("--report", "report_path", type=click.Path(path_type=Path), default="demo-report.html", show_default=True)
+@click.option("--trace", type=click.Path(path_type=Path), help="CSV arrival_s,input_tokens,output_tokens (.gz too).")
+@click.option("--duration", type=click.FloatRange(min=10), metavar="S", help="Seconds of load.")
+@click.option(
+    "--rate-scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="X",
+    help="Times the load.",
+)
+@click.option(
+    "--start", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Where in the trace to begin, seconds."
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the built-in load.")
+@click.option(
+    "--summary",
+    "summary_path",
+    type=click.Path(path_type=Path),
+    default="demo-summary.json",
+    show_default=True,
+    help="Where the figures go, for programs.",
+)
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path),
+    default="demo-report.html",
+    show_default=True,
+    help="Where the page with the pictures goes.",
+)
 def command(
     engine: str,
     trace: Path | None,

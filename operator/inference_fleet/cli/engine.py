@@ -10,13 +10,14 @@ import click
 
 from inference_fleet.cli.engine_accelerators import accelerators
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK
+from inference_fleet.cli.output_form import output_form
 from inference_fleet.cli.suggestions import file_name
 from inference_fleet.engine.versions import EngineVersion, engine_version, known_versions
 
 DESCRIBE_SCHEMA = "inference-fleet/engine-describe/v1"
 FLAGS_SCHEMA = "inference-fleet/engine-flags/v1"
 Form = Literal["table", "json"]
-_OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+_OUTPUT = output_form("table", "json")
 
 
 @click.group(name="engine", short_help="What the operator knows about vLLM versions and accelerators.")
@@ -27,7 +28,7 @@ def command() -> None:
 command.add_command(accelerators)
 
 
-@command.command(name="flags")
+@command.command(name="flags", short_help="List a release's flags: typed, allowed or denied.")
 @click.option("--version", "version", default=None, metavar="VERSION", help="vLLM release; the newest known if absent.")
 @click.option("--mark", type=click.Choice(["typed", "allowed", "denied"]), help="Only flags with this mark.")
 @_OUTPUT
@@ -51,7 +52,7 @@ def flags(version: str | None, mark: str | None, output: Form) -> int:
     return EXIT_OK
 
 
-@command.command(name="describe")
+@command.command(name="describe", short_help="Compare an installed vLLM with what is known of its release.")
 @click.option(
     "--python",
     required=True,

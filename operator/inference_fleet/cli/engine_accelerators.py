@@ -14,7 +14,7 @@ ACCELERATORS_SCHEMA = "inference-fleet/accelerators/v1"
 Form = Literal["table", "json", "yaml"]
 
 
-@click.command(name="accelerators")
+@click.command(name="accelerators", short_help="List the accelerators that are known without a cluster.")
 @click.option(
     "-o",
     "--output",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 
 from inference_fleet.cli.main import EXIT_OK, EXIT_REFUSED
+from inference_fleet.cli.output_form import output_form
 from inference_fleet.cli.suggestions import file_name
 
 
@@ -35,7 +36,7 @@ from inference_fleet.cli.suggestions import file_name
     shell_complete=file_name,
     help="The model's config.json, for the memory check and the estimate. What model.shape says goes over it.",
 )
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_form("table", "json")
 @click.option("--full", is_flag=True, help="Show the whole command line in the table.")
 def command(
     file: str, accelerators: str | None, config: str | None, output: Literal["table", "json"], full: bool

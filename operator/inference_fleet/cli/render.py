@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from inference_fleet.cli.main import EXIT_OK, EXIT_REFUSED
+from inference_fleet.cli.output_form import output_form
 from inference_fleet.cli.suggestions import file_name
 
 # Owner references need a uid, which only the API server can give.
@@ -33,7 +34,7 @@ _NO_UID = "00000000-0000-0000-0000-000000000000"
     help="Manifest with the cluster's AcceleratorClasses. Classes in -f count too; the built-in ones are used for"
     " names found in neither.",
 )
-@click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@output_form("yaml", "json")
 def command(file: str, accelerators: str | None, output: Literal["yaml", "json"]) -> int:
     """Print what the operator would create for InferenceDeployments that do not exist yet.
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from inference_fleet.cli.output_form import output_form
 from inference_fleet.sandbox import cluster, state
 from inference_fleet.sandbox.cluster import Sandbox, SandboxError
 from inference_fleet.sandbox.namespaces import NamespacesForbidden
@@ -26,7 +27,9 @@ from inference_fleet.sandbox.tools import (
 Result = TypeVar("Result")
 
 _ENGINES = ("emulated", "vllm")
-_name_option = click.option("--name", default=state.DEFAULT_NAME, show_default=True, help="Which sandbox.")
+_name_option = click.option(
+    "--name", default=state.DEFAULT_NAME, show_default=True, metavar="NAME", help="Which sandbox."
+)
 _kubernetes_option = click.option(
     "--kubernetes",
     default=DEFAULT_KUBERNETES_VERSION,
@@ -51,13 +54,18 @@ def command() -> None:
 @command.command()
 @_name_option
 @_kubernetes_option
-@click.option("--nodes", default=1, show_default=True, type=click.IntRange(0, 254), help="Nodes that run pods.")
-@click.option("--gpus-per-node", default=4, show_default=True, type=click.IntRange(0), help="GPUs each node offers.")
+@click.option(
+    "--nodes", default=1, show_default=True, type=click.IntRange(0, 254), metavar="N", help="Nodes that run pods."
+)
+@click.option(
+    "--gpus-per-node", default=4, show_default=True, type=click.IntRange(0), metavar="N", help="GPUs each node offers."
+)
 @click.option(
     "--hollow-nodes",
     default=0,
     show_default=True,
     type=click.IntRange(0),
+    metavar="N",
     help="Nodes that only say that they run their pods, for scale.",
 )
 @click.option(
@@ -68,9 +76,12 @@ def command() -> None:
     default=state.DEFAULT_SCRAPE_INTERVAL_SECONDS,
     show_default=True,
     type=click.FloatRange(0.1),
+    metavar="S",
     help="Seconds between two scrapes by Prometheus.",
 )
-@click.option("--apiserver-arg", multiple=True, help="An argument for kube-apiserver; as often as wanted.")
+@click.option(
+    "--apiserver-arg", multiple=True, metavar="ARG", help="An argument for kube-apiserver; as often as wanted."
+)
 @click.option("--audit", is_flag=True, help="Let the API server write logs/audit.log.")
 @click.option("--detach", is_flag=True, help="Return once it is ready; end it with `sandbox down`.")
 def up(
@@ -148,7 +159,7 @@ def down(name: str) -> None:
 
 @command.command()
 @_name_option
-@click.option("-o", "--output", default="table", type=click.Choice(("table", "json")), help="(default: table)")
+@output_form("table", "json")
 def status(name: str, output: str) -> None:
     """Say what runs and how it is reached."""
     sandbox = _told(lambda: _find(name))
@@ -173,7 +184,11 @@ def _table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@command.command("exec", context_settings={"ignore_unknown_options": True})
+@command.command(
+    "exec",
+    short_help="Run a command inside, where pods can be reached.",
+    context_settings={"ignore_unknown_options": True},
+)
 @_name_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 def execute(name: str, words: tuple[str, ...]) -> None:
@@ -183,7 +198,7 @@ def execute(name: str, words: tuple[str, ...]) -> None:
     os.execvp(argv[0], argv)  # noqa: S606
 
 
-@command.command()
+@command.command(short_help="Print a tool's path; fetch or build the tool first.")
 @_kubernetes_option
 @click.argument("tool_name", metavar="TOOL", type=click.Choice(tool_names()))
 def tool(kubernetes: str, tool_name: str) -> None:

@@ -35,7 +35,7 @@ _UNPRICED = "cost counts a replica as 1 an hour where its class has no price"
     shell_complete=one_of((*POLICY_NAMES, *TUNED_NAMES)),
     help="Who decides; `compare --help` names all.",
 )
-@click.option("--replicas", type=click.IntRange(min=0), help="Of the policy `static`.")
+@click.option("--replicas", type=click.IntRange(min=0), metavar="N", help="Of the policy `static`.")
 @click.option(
     "--accelerator",
     "accelerators",

@@ -11,6 +11,7 @@ import click
 
 from inference_fleet.cli import suggestions
 from inference_fleet.cli.main import EXIT_REFUSED
+from inference_fleet.cli.output_form import output_form
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 # Named here too, so that help and completion need no laboratory; a test holds them to it.
@@ -122,20 +123,41 @@ _OPTIONS = (
         metavar="PERCENT",
         help="Share of requests that must meet both, without -f.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True),
-    click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many, from --seed on."),
-    _positive("--rate-scale", 1.0, help="Times the trace's load, by superposition."),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, metavar="N", help="Of everything that chance decides."
+    ),
+    click.option(
+        "--seeds",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="How many, from --seed on.",
+    ),
+    _positive("--rate-scale", 1.0, metavar="X", help="Times the trace's load, by superposition."),
     click.option("--duration", type=click.FloatRange(min=60), metavar="S", help="Only the first seconds of a trace."),
-    click.option("--cold-start", type=click.FloatRange(min=0), default=120.0, show_default=True, metavar="S"),
+    click.option(
+        "--cold-start",
+        type=click.FloatRange(min=0),
+        default=120.0,
+        show_default=True,
+        metavar="S",
+        help="Mean seconds from a pod's creation to its readiness.",
+    ),
     click.option(
         "--cold-start-cv",
         type=click.FloatRange(min=0),
         default=0.25,
         show_default=True,
+        metavar="X",
         help="Coefficient of variation of the log-normal cold start.",
     ),
     click.option(
-        "--routing", type=click.Choice(["least-outstanding", "random"]), default="least-outstanding", show_default=True
+        "--routing",
+        type=click.Choice(["least-outstanding", "random"]),
+        default="least-outstanding",
+        show_default=True,
+        help="Which replica a request goes to.",
     ),
     click.option(
         "--model-error",
@@ -145,10 +167,23 @@ _OPTIONS = (
         metavar="PERCENT",
         help="How much slower the engines are than the scaler is told.",
     ),
-    click.option("--min", "minimum", type=click.IntRange(min=0), help="Fewest replicas [default: 1, or of -f]."),
-    click.option("--max", "maximum", type=click.IntRange(min=1), help="Most replicas [default: 64, or of -f]."),
-    click.option("--start", type=click.IntRange(min=0), default=6, show_default=True, help="Ready replicas at first."),
-    click.option("--jobs", type=click.IntRange(min=1), help="Local processes [default: one per processor]."),
+    click.option(
+        "--min", "minimum", type=click.IntRange(min=0), metavar="N", help="Fewest replicas [default: 1, or of -f]."
+    ),
+    click.option(
+        "--max", "maximum", type=click.IntRange(min=1), metavar="N", help="Most replicas [default: 64, or of -f]."
+    ),
+    click.option(
+        "--start",
+        type=click.IntRange(min=0),
+        default=6,
+        show_default=True,
+        metavar="N",
+        help="Ready replicas at first.",
+    ),
+    click.option(
+        "--jobs", type=click.IntRange(min=1), metavar="N", help="Local processes [default: one per processor]."
+    ),
     click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster to run on instead."),
     click.option(
         "--report",
@@ -156,7 +191,7 @@ _OPTIONS = (
         callback=_into_a_folder,
         help="Write an HTML page with plots here.",
     ),
-    click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+    output_form("table", "json"),
 )
 
 

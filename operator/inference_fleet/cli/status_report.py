@@ -7,21 +7,22 @@ from decimal import Decimal
 from typing import Any, Final
 
 from inference_fleet.api.conditions import Reason
+from inference_fleet.cli import deployment_columns as columns
 from inference_fleet.cli.cluster_access import one_line
 from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration, plural
-from inference_fleet.cli.text_table import Column, coloured, fitted, table
+from inference_fleet.cli.text_table import coloured, fitted
 
 SCHEMA_VERSION: Final = "inference-fleet/status/v1"
 _COLUMNS: Final = (
-    Column(title="NAMESPACE", yields=True),
-    Column(title="NAME", yields=True),
-    Column(title="READY"),
-    Column(title="REASON", yields=True),
-    Column(title="MODEL", yields=True),
-    Column(title="REPLICAS", right=True),
-    Column(title="DEVICES", right=True),
-    Column(title="COST/H", right=True),
-    Column(title="AGE", right=True),
+    columns.NAMESPACE,
+    columns.NAME,
+    columns.READY,
+    columns.REASON,
+    columns.MODEL,
+    columns.REPLICAS,
+    columns.DEVICES,
+    columns.COST,
+    columns.AGE,
 )
 # Told by other conditions of the same object in the same words.
 _ECHOES: Final = ("Reconciling", "Available", "Stalled")
@@ -62,8 +63,7 @@ def status_text(views: Sequence[DeploymentView], *, now: float, width: int) -> s
     """The first line says whether all is well; then the table; then what is not as it should be, and why."""
     if not views:
         return "no InferenceDeployments"
-    rows = [_row(each, now=now) for each in views]
-    lines = table(_COLUMNS, rows, width=width)
+    lines = columns.deployment_table(_COLUMNS, views, now=now, width=width)
     coloured_lines = [lines[0], *(coloured(line, by=tone(each)) for line, each in zip(lines[1:], views, strict=True))]
     remarks = [line for each in views for line in _remarks(each, now=now, width=width)]
     return "\n".join([headline(views), "", *coloured_lines, *([""] if remarks else []), *remarks])
@@ -91,21 +91,6 @@ def _costs(views: Sequence[DeploymentView]) -> list[str]:
     unpriced = sum(1 for each in views if each.cost_per_hour is None and each.devices)
     costs = [f"{total:.2f} {currency}/h" for currency, total in sorted(totals.items())]
     return [*costs, *([f"{unpriced} without a price"] if unpriced else [])]
-
-
-def _row(deployment: DeploymentView, *, now: float) -> tuple[str, ...]:
-    cost = deployment.cost_per_hour
-    return (
-        deployment.namespace,
-        deployment.name,
-        deployment.ready,
-        deployment.reason,
-        deployment.model,
-        f"{deployment.ready_replicas}/{deployment.desired_replicas}",
-        str(deployment.devices),
-        "-" if cost is None else f"{cost:.2f}",
-        duration(None if deployment.created is None else now - deployment.created),
-    )
 
 
 def tone(deployment: DeploymentView) -> str:

@@ -34,7 +34,7 @@ _DEFAULT_INTERVAL_SECONDS: Final = 2.0
     metavar="SECONDS",
     help="How often the cluster is asked.",
 )
-@click.option("--once", is_flag=True, help="Show one picture and end; so it is into a pipe.")
+@click.option("--once", is_flag=True, help="Show one picture and end, as into a pipe.")
 @output_option
 def command(
     kubeconfig: str | None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
 from inference_fleet.cli import main as frame
@@ -39,8 +41,32 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_every_command_in_the_help_page_loads() -> None:
-    context = frame.click.Context(frame.cli)
+    context = click.Context(frame.cli)
     names = frame.cli.list_commands(context)
     assert "completion" in names
     for name in names:
         assert frame.cli.get_command(context, name) is not None, name
+
+
+def options(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Option]]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from options(inner, click.Context(inner, info_name=name, parent=context))
+    yield from ((context.command_path, each) for each in command.params if isinstance(each, click.Option))
+
+
+def test_every_option_says_what_it_is_in_words() -> None:
+    found = list(options(frame.cli, click.Context(frame.cli, info_name="inference-fleet")))
+    assert len(found) > 60
+    wordless = [f"{path} {option.opts}" for path, option in found if not option.help]
+    # Click's own name of a bounded number.
+    bare = [
+        f"{path} {option.opts}" for path, option in found if not option.is_flag and _shown(option).endswith("RANGE")
+    ]
+    assert (wordless, bare) == ([], [])
+
+
+def _shown(option: click.Option) -> str:
+    return str(option.make_metavar(click.Context(frame.cli)))
