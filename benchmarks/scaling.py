@@ -248,7 +248,7 @@ def _not_run(part: str, whole: list[Job], answers: dict[Job, dict[str, Any]]) ->
 def _file(job: Job) -> Path:
     """Where a job's answer is kept: under everything it depends on."""
     case = next(case for case in cases() if (case.part, case.name) == (job.part, job.case))
-    plain = dataclasses.asdict(dataclasses.replace(case, seeds=(), policies=(), tuned=False))
+    plain = dataclasses.asdict(dataclasses.replace(case, seeds=(), policies=(), tuned=False, optimum=True))
     plain.pop("load")
     facts = [LABORATORY, plain, job.seed, job.what, job.parameters]
     if job.what == OPTIMUM:

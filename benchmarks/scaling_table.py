@@ -28,7 +28,10 @@ TITLES = {
 NOTES = {
     "suite": "Where there are several seeds of the operator's scaler: the mean, and 95 % of it. Rivals with seed 0.",
     "recorded": "Windows and scales are in `benchmarks/scaling_cases.py`.",
-    "days": "What a fleet that never changes must hold for the peak, another pays only there.",
+    "days": (
+        "What a fleet that never changes must hold for the peak, another pays only there. The optimum of millions of"
+        " requests takes longer than all other runs together: only that of chat-days is sought."
+    ),
     "conditions": "The same constants in each; the optimum is that of the same circumstances.",
     "variants": "L4 at 1 and A100 at 3 an hour. The optimum is over both cards together.",
     "ramp": (
