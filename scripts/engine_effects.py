@@ -1,7 +1,4 @@
-"""What each field that becomes an argument does to latency, throughput, memory and quality, in a line each.
-
-Since: the first minor release whose parser has the flag, of those from 0.10 on (read off the parsers of 0.10 to 0.33).
-"""
+"""What each field that becomes an argument does to latency, throughput, memory and quality, in a line each."""
 
 from __future__ import annotations
 
@@ -9,19 +6,18 @@ from typing import NamedTuple
 
 
 class Effect(NamedTuple):
-    """`-` is no effect; since `0.10` means that or before."""
+    """`-` is no effect."""
 
     latency: str
     throughput: str
     memory: str
     quality: str
-    since: str = "0.10"
 
 
 _SAME = "-"
 _V = "engine.vllm"
 EFFECTS: dict[str, Effect] = {
-    "drain.timeoutSeconds": Effect("a deleted pod stays this long", _SAME, _SAME, "running answers end well", "0.18"),
+    "drain.timeoutSeconds": Effect("a deleted pod stays this long", _SAME, _SAME, "running answers end well"),
     f"{_V}.batching.asyncScheduling": Effect("shorter steps", "more: the device does not wait", _SAME, _SAME),
     f"{_V}.batching.enableChunkedPrefill": Effect(
         "off: a long prompt stalls all answers", "on: fuller steps", "off: larger activations", _SAME
@@ -30,13 +26,12 @@ EFFECTS: dict[str, Effect] = {
         "lower: short prompts overtake long ones", "lower: long prompts take more steps", _SAME, _SAME
     ),
     f"{_V}.batching.maxNumActiveSeqs": Effect(
-        "lower: faster tokens, longer queue", "lower: less", _SAME, _SAME, "0.31"
-    ),
+        "lower: faster tokens, longer queue", "lower: less", _SAME, _SAME),
     f"{_V}.batching.maxNumBatchedTokens": Effect(
         "higher: earlier first token, slower tokens beside it", "higher: more", "higher: larger activations", _SAME
     ),
-    f"{_V}.batching.maxNumQueuedReqs": Effect("bounds waiting: 503 instead", _SAME, _SAME, _SAME, "0.29"),
-    f"{_V}.batching.maxNumQueuedTokens": Effect("bounds waiting: 503 instead", _SAME, _SAME, _SAME, "0.29"),
+    f"{_V}.batching.maxNumQueuedReqs": Effect("bounds waiting: 503 instead", _SAME, _SAME, _SAME),
+    f"{_V}.batching.maxNumQueuedTokens": Effect("bounds waiting: 503 instead", _SAME, _SAME, _SAME),
     f"{_V}.batching.maxNumSeqs": Effect(
         "higher: slower tokens, shorter queue", "higher: more until the cache is full", "more for CUDA graphs", _SAME
     ),
@@ -55,8 +50,7 @@ EFFECTS: dict[str, Effect] = {
     ),
     f"{_V}.maxModelLen": Effect(_SAME, _SAME, "one such sequence must fit", "longer requests are refused"),
     f"{_V}.optimizationLevel": Effect(
-        "0: sooner start, slower tokens", "0: less", "2: that of CUDA graphs", _SAME, "0.12"
-    ),
+        "0: sooner start, slower tokens", "0: less", "2: that of CUDA graphs", _SAME),
     f"{_V}.parallelism.dataParallelSize": Effect(
         _SAME, "times this, if experts are shared well", "a cache per copy", _SAME
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine_effects import EFFECTS
+from engine_flag_history import FlagHistory, flag_history
 
 from inference_fleet.api.vllm_engine import LOOKUP_METHODS
 from inference_fleet.engine.checks.drafts import NEEDS_DRAFT, WITHOUT_DRAFT
@@ -25,34 +26,48 @@ Always passed, whatever the spec says: `--max-model-len` (`auto` where neither t
 length), `--max-num-seqs`, `--max-num-batched-tokens`, `--gpu-memory-utilization`, `--served-model-name`, `--host`,
 `--port`, `--shutdown-timeout`, `--allowed-media-domains`, `--disable-access-log-for-endpoints`. Switches are written
 `--enable-x` and `--no-enable-x`, which every release takes.
+
+**Since** is the first minor release whose server has a flag, of those from {oldest} on: `{oldest}` means that one or
+older. What is older than a supported release is in all of them up to {newest}. **Until** is the last release with a
+flag that is gone. Values, marks and what a flag needs beside it are those of {newest}.
 """
 
 
 def generate() -> dict[str, str]:
     releases = [release for release in map(engine_version, known_versions()) if isinstance(release, EngineVersion)]
     newest = releases[-1]
+    history = flag_history()
     parts = [
-        _INTRODUCTION.format(releases=", ".join(release.version for release in releases)),
-        "## Flags with a field of their own\n\nAll are in every release up to the newest one.\n",
+        _INTRODUCTION.format(
+            releases=", ".join(release.version for release in releases),
+            oldest=min(history.since.values(), key=lambda minor: int(minor.partition(".")[2])),
+            newest=newest.minor,
+        ),
+        "## Flags with a field of their own\n",
         _table(
             ("Field", "Flag", "Since", "Latency", "Throughput", "Memory", "Quality"),
-            sorted(_field(flag) for flag in _marked(newest, "typed") if _said_by(flag)),
+            sorted(_field(flag, history) for flag in _marked(newest, "typed") if _said_by(flag)),
         ),
         "## Flags that extraArgs takes\n",
         _table(
-            ("Flag", "Value", "Releases"),
+            ("Flag", "Value", "Works only beside", "Since"),
             (
-                (f"`{flag.flag}`", _value(flag), _releases(flag, releases))
+                (f"`{flag.flag}`", _value(flag), f"`{flag.needs}`" if flag.needs else "", history.since[flag.flag])
                 for flag in sorted(_marked(newest, "allowed"), key=lambda each: each.flag)
             ),
         ),
         "## Flags that are denied\n\nAnything that stands in none of these tables is denied too.\n",
         _table(
-            ("Flag", "Why", "Releases"),
+            ("Flag", "Why", "Since"),
             (
-                (f"`{flag.flag}`", flag.reason or "", _releases(flag, releases))
+                (f"`{flag.flag}`", flag.reason or "", history.since[flag.flag])
                 for flag in sorted(_marked(newest, "denied"), key=lambda each: (each.reason or "", each.flag))
             ),
+        ),
+        "## Flags that are gone\n\nNo release that is supported has them; a manifest from before may.\n",
+        _table(
+            ("Flag", "Since", "Until"),
+            ((f"`{flag}`", history.since[flag], until) for flag, until in sorted(history.until.items())),
         ),
         "## Quantization methods\n",
         _table(
@@ -106,10 +121,10 @@ def _speculative(name: str, releases: list[EngineVersion]) -> tuple[str, ...]:
     )
 
 
-def _field(flag: Flag) -> tuple[str, ...]:
+def _field(flag: Flag, history: FlagHistory) -> tuple[str, ...]:
     effect = EFFECTS[flag.field or ""]
     words = (effect.latency, effect.throughput, effect.memory, effect.quality)
-    return (f"`{flag.field}`", f"`{flag.flag}`", effect.since, *words)
+    return (f"`{flag.field}`", f"`{flag.flag}`", history.since[flag.flag], *words)
 
 
 def _marked(release: EngineVersion, mark: str) -> list[Flag]:
@@ -138,11 +153,6 @@ def _value(flag: Flag) -> str:
 
 def _words(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
-
-
-def _releases(flag: Flag, releases: list[EngineVersion]) -> str:
-    have = [release.minor for release in releases if flag.name in release.flags]
-    return "all" if len(have) == len(releases) else ", ".join(have)
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,8 +1,9 @@
 """Writes the data file of a vLLM release from an installed one: `python scripts/engine_release.py PYTHON`.
 
 Flags are read off its parser. Marks, fields and reasons come from the newest release that is known already; a flag that
-is new gets denied until somebody has looked at it. Everything else (quantization, speculation, cache types, defaults)
-is copied and has to be compared by hand: docs/how-to/add-a-vllm-release.md.
+is new gets denied until somebody has looked at it; what came and went is added to engine_flag_history.json. Everything
+else (quantization, speculation, cache types, defaults) is copied and has to be compared by hand:
+docs/how-to/add-a-vllm-release.md.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import engine_flag_history as history
 
 from inference_fleet.cli.engine_description import ProbeFailure, probe
 from inference_fleet.engine.versions import KNOWN_MINORS
@@ -35,6 +38,11 @@ def main(arguments: list[str]) -> int:
     document = release(found, former=former)
     path = DATA / f"vllm-{document['minor']}.json"
     path.write_text(text(document), encoding="utf-8")
+    if document["minor"] != former["minor"]:
+        flags, known = ([row["flag"] for row in each["flags"]] for each in (document, former))
+        before = history.PATH.read_text(encoding="utf-8")
+        after = history.with_release(before, document["minor"], flags=flags, former=known)
+        history.PATH.write_text(after, encoding="utf-8")
     fresh = [row["flag"] for row in document["flags"] if row.get("reason") == NOT_REVIEWED]
     print(f"wrote {path}; new flags, denied for now: {', '.join(fresh) or 'none'}")
     return 0

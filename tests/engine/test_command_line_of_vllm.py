@@ -99,7 +99,10 @@ def test_the_data_has_every_flag_spelling_and_choice_of_the_installed_release(an
     assert found.empty, found
 
 
-def test_the_release_script_writes_the_data_file_again(answer: Mapping[str, Any]) -> None:
+def test_the_release_script_writes_the_data_file_again(
+    answer: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     spec = importlib.util.spec_from_file_location("engine_release", SCRIPTS / "engine_release.py")
     assert spec is not None
     assert spec.loader is not None
