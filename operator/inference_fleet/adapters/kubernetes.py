@@ -71,6 +71,8 @@ async def connect(
         else:
             if kubeconfig is None and not _has_own_kubeconfig():
                 raise NoCluster("there is no kubeconfig, neither where KUBECONFIG points to nor ~/.kube/config")
+            if kubeconfig is not None and not _exists(kubeconfig):
+                raise NoCluster(f"there is no file {kubeconfig}")
             await config.load_kube_config(
                 config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
             )
@@ -86,9 +88,12 @@ async def connect(
 
 def _has_own_kubeconfig() -> bool:
     """Whether there is a kubeconfig where kubectl looks for it; without one the loader writes to stderr by itself."""
-    named = os.environ.get("KUBECONFIG")
-    paths = named.split(os.pathsep) if named else [os.path.expanduser("~/.kube/config")]
-    return any(os.path.exists(path) for path in paths)
+    return _exists(os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config"))
+
+
+def _exists(paths: str) -> bool:
+    """Whether any of the files is there, several of which are separated as in PATH."""
+    return any(os.path.exists(path) for path in paths.split(os.pathsep))
 
 
 class KubernetesCluster:

@@ -26,8 +26,8 @@ def cluster_options(function: Command) -> Command:
     options = (
         click.option(
             "--kubeconfig",
+            type=click.Path(exists=True, dir_okay=False),
             metavar="FILE",
-            shell_complete=suggestions.file_name,
             help="Kubeconfig to use; else as kubectl does.",
         ),
         click.option(
@@ -80,9 +80,13 @@ def problem(error: ClusterError) -> str:
     """What a refused call means for the one who asked."""
     words = one_line(str(error))
     if isinstance(error, NoCluster):
-        return f"no cluster to ask: {words}"
+        # The loader's own slip says nothing of the file.
+        misshapen = isinstance(error.__cause__, TypeError | AttributeError)
+        return f"no cluster to ask: {'the kubeconfig is not of the form of one' if misshapen else words}"
     if isinstance(error, Forbidden):
         hint = "log in again" if error.status == 401 else _NEEDED_RIGHTS
+        if "at the cluster scope" in words:
+            hint += "; for one namespace alone: -n NAME"
         return f"not allowed: {words} ({hint})"
     if isinstance(error, Unavailable):
         return f"the API server does not answer: {words}"

@@ -34,11 +34,10 @@ def test_a_busy_port_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "Traceback" not in printed
 
 
-def test_a_missing_kubeconfig_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_kubeconfig_is_told_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["run", "--kubeconfig", str(tmp_path / "none")]) == EXIT_FAILED
-    printed = capsys.readouterr().err
-    assert "no cluster to work for (--kubeconfig)" in printed
-    assert "Traceback" not in printed
+    words = f"Error: no cluster to work for (--kubeconfig): there is no file {tmp_path / 'none'}"
+    assert capfd.readouterr().err.splitlines() == [words]
 
 
 @pytest.mark.parametrize(

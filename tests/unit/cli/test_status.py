@@ -13,7 +13,7 @@ import yaml
 from builders.answering_server import DEPLOYMENTS, AnsweringServer, answering_server, refused
 from builders.world import World
 from inference_fleet.cli.deployment_view import duration, view
-from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, run
+from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
 from inference_fleet.cli.status_report import status_report, status_text
 from inference_fleet.cli.text_table import Column, table
 
@@ -169,14 +169,35 @@ def test_a_server_that_is_away_is_told_in_one_line(tmp_path: Path, capsys: pytes
     assert "the API server does not answer" in told(["status", "--kubeconfig", str(gone.kubeconfig)], capsys)
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{", "clusters: 3", "{apiVersion: v1, contexts: [{name: x}]}"])
+@pytest.mark.parametrize("content", ["", "[]", "{", "clusters: 3", "{apiVersion: v1, contexts: [{name: x}]}"])
 def test_a_kubeconfig_that_cannot_be_used_is_told_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
     path = tmp_path / "kubeconfig"
-    if content is not None:
-        path.write_text(content)
+    path.write_text(content)
     assert "no cluster to ask" in told(["status", "--kubeconfig", str(path)], capsys)
+
+
+def test_an_empty_kubeconfig_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").write_text("", encoding="utf-8")
+    words = told(["status", "--kubeconfig", str(tmp_path / "empty")], capsys).rstrip()
+    assert words == "Error: no cluster to ask: the kubeconfig is not of the form of one"
+
+
+def test_a_kubeconfig_that_is_not_there_is_wrong_usage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--kubeconfig", str(tmp_path / "none")]) == EXIT_USAGE
+    assert capfd.readouterr().err.splitlines()[-1].endswith(f"File '{tmp_path / 'none'}' does not exist.")
+
+
+def test_who_may_not_list_the_cluster_is_pointed_to_one_namespace(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = 'inferencedeployments is forbidden: User "eve" cannot list them at the cluster scope'
+    server.answers[DEPLOYMENTS] = refused(403, "Forbidden", message)
+    words = told(["status", "--kubeconfig", str(server.kubeconfig)], capsys).rstrip()
+    assert words.endswith(
+        "(you need get and list on inferencedeployments.inferencefleet.io; for one namespace alone: -n NAME)"
+    )
 
 
 def test_a_user_without_a_kubeconfig_is_told_so(
