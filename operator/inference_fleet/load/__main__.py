@@ -19,7 +19,7 @@ from pathlib import Path
 from inference_fleet.load.conversations import ConversationLoad, conversation_trace
 from inference_fleet.load.judgement import Objectives, Outcome, summarise
 from inference_fleet.load.replay import Progress, Target, replay
-from inference_fleet.load.trace import Trace, TraceRefusal, read_trace
+from inference_fleet.load.trace import Trace, TraceRefusal, read_part
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 64
@@ -72,15 +72,7 @@ def chosen_trace(
             peak_requests_per_second=peak_rate * rate_scale,
         )
         return conversation_trace(load, seed=seed)
-    trace = read_trace(path)
-    if isinstance(trace, TraceRefusal):
-        return trace
-    window = trace.faster(rate_scale).window(
-        start_seconds=start_seconds, duration_seconds=duration_seconds or float("inf")
-    )
-    if not window.requests:
-        return TraceRefusal(str(path), 0, f"has no requests after {start_seconds} s")
-    return window
+    return read_part(path, rate_scale=rate_scale, start_seconds=start_seconds, duration_seconds=duration_seconds)
 
 
 async def _replay(trace: Trace, target: Target, objectives: Objectives) -> int:

@@ -84,6 +84,21 @@ def read_trace(path: Path) -> Trace | TraceRefusal:
         return TraceRefusal(str(path), 0, f"is no text: {error}")
 
 
+def read_part(
+    path: Path, *, rate_scale: float, start_seconds: float, duration_seconds: float | None
+) -> Trace | TraceRefusal:
+    """A file's trace made `rate_scale` times as dense, then from `start_seconds` on; to its end without a duration."""
+    trace = read_trace(path)
+    if isinstance(trace, TraceRefusal):
+        return trace
+    end = float("inf") if duration_seconds is None else duration_seconds
+    part = trace.faster(rate_scale).window(start_seconds=start_seconds, duration_seconds=end)
+    if part.requests:
+        return part
+    until = "" if duration_seconds is None else f" and before {start_seconds + duration_seconds:g} s"
+    return TraceRefusal(str(path), 0, f"has no requests after {start_seconds:g} s{until}")
+
+
 def write_trace(trace: Trace, path: Path) -> None:
     """Write a trace so that `read_trace` reads the same requests."""
     with path.open("w", encoding="utf-8", newline="") as file:

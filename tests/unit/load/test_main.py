@@ -48,7 +48,11 @@ def test_start_and_duration_are_seconds_of_the_replay(tmp_path: Path) -> None:
 def test_start_behind_the_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(_HEADER + "0,1,1\n")
-    assert isinstance(choose(path, start_seconds=5.0), TraceRefusal)
+    assert str(choose(path, start_seconds=5.0)) == f"{path}: has no requests after 5 s"
+    assert (
+        str(choose(path, start_seconds=5.0, duration_seconds=2.0))
+        == f"{path}: has no requests after 5 s and before 7 s"
+    )
 
 
 def test_without_a_file_the_built_in_load_is_taken() -> None:

@@ -20,7 +20,7 @@ from inference_fleet.cli.demonstration.summary import FEWEST_PEAK_REPLICAS, summ
 from inference_fleet.cli.demonstration.watcher import decision_line, devices_per_replica, take_object
 from inference_fleet.load.conversations import ConversationLoad, conversation_trace
 from inference_fleet.load.judgement import Objectives
-from inference_fleet.load.trace import Trace, TraceRefusal, read_trace, write_trace
+from inference_fleet.load.trace import Trace, TraceRefusal, read_part, write_trace
 
 # One emulated replica at this pace finishes about two requests a second: the peak is more than three times that.
 BASE_REQUESTS_PER_SECOND: Final = 1.0
@@ -54,15 +54,12 @@ class Options:
 def chosen_trace(options: Options) -> Trace | TraceRefusal:
     """The load: a file's, or the built-in conversations."""
     if options.trace is not None:
-        trace = read_trace(options.trace)
-        if isinstance(trace, TraceRefusal):
-            return trace
-        window = trace.faster(options.rate_scale).window(
-            start_seconds=options.start_seconds, duration_seconds=options.duration_seconds or float("inf")
+        return read_part(
+            options.trace,
+            rate_scale=options.rate_scale,
+            start_seconds=options.start_seconds,
+            duration_seconds=options.duration_seconds,
         )
-        if not window.requests:
-            return TraceRefusal(str(options.trace), 0, f"has no requests after {options.start_seconds} s")
-        return window
     emulated = options.engine == "emulated"
     default = DEFAULT_DURATION_SECONDS if emulated else REAL_DURATION_SECONDS
     base = BASE_REQUESTS_PER_SECOND if emulated else REAL_BASE_REQUESTS_PER_SECOND
