@@ -203,7 +203,9 @@ class Forecast:
         known = self._ascending()
         near = min(len(known), max(FEWEST_NEAR, math.floor(NEAR_SHARE * len(known))))
         start = min(max(0, bisect_left(known, (log_demand, 0.0)) - near // 2), len(known) - near)
-        errors = [carried_over(error, level, to=log_demand) for level, error in known[start : start + near]]
+        middle = bisect_left(known, (log_demand, 0.0), start, start + near)
+        errors = [carried_over(error, level, to=log_demand) for level, error in known[start:middle]]
+        errors += [error for _, error in known[middle : start + near]]
         # As large a part of the prior's as of those known.
         missing = KNOWN_AFTER_ERRORS - len(known)
         if missing > 0:
@@ -215,7 +217,7 @@ class Forecast:
 
 
 def carried_over(error: float, level: float, *, to: float) -> float:
-    """A log error made at a forecast (its logarithm: `level`) at another one: no larger a share, no more replicas.
+    """A log error made at a forecast (its logarithm: `level`) at another: no larger a share, no more replicas.
 
     A jump from 1 to 3 replicas does not say that 6 jump to 18, but to 8. A jump from 6 to 8 does not say that 1 jumps
     to 3, but to 1.33.

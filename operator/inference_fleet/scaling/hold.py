@@ -23,10 +23,10 @@ MAXIMUM_NEEDS: Final = 240
 
 @dataclass(frozen=True)
 class Held:
-    """What is held, in replicas of the first variant, and from when on less may do; None if nothing is pending."""
+    """What is held, in replicas of the first variant, and from when on less may do if the need stays."""
 
     replicas: float
-    lets_go: float | None
+    lets_go: float
 
 
 def held(
@@ -39,10 +39,15 @@ def held(
     if now < young_until(started=started, cold_start=cold_start):
         return None
     window = HOLD_COLD_STARTS * cold_start
-    recent = [(time, count) for time, count in needs if now - time <= window]
-    largest = max((count for _, count in recent), default=need)
-    lets_go = max((time for time, count in recent if count > need), default=now) + window
-    return Held(max(largest, need), lets_go)
+    largest, last_larger = need, None
+    # The newest first: what is older than the window is never looked at.
+    for time, count in reversed(needs):
+        if now - time > window:
+            break
+        if last_larger is None and count > need:
+            last_larger = time
+        largest = max(largest, count)
+    return Held(largest, (now if last_larger is None else last_larger) + window)
 
 
 def young_until(*, started: float, cold_start: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from inference_fleet.scaling.types import PodSample
 
@@ -25,8 +26,7 @@ class PodCounters:
     waiting: float = 0.0
 
 
-@dataclass(frozen=True)
-class PodChange:
+class PodChange(NamedTuple):
     """What one pod did between two samples. prompt: tokens computed, cached ones left out; queued, begun: change of
     the waiting and the running requests.
     """

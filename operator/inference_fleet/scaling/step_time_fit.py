@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from inference_fleet.engine.step_time import StepTimeModel
@@ -30,6 +31,9 @@ YOUNG_SECONDS: Final = 600.0
 OLD_INTERVAL_SECONDS: Final = 55.0
 
 
+_UpperTriangle = tuple[float, float, float, float, float, float]
+
+
 @dataclass(frozen=True)
 class StepSample:
     """One pod over one tick. prefill_tokens, sequences: means per step; seconds: mean time between two tokens."""
@@ -44,7 +48,7 @@ class StepSample:
 class StepTimeFit:
     """Sums of the regression: `a` the upper triangle of A (00 01 02 11 12 22), `r` the right-hand side."""
 
-    a: tuple[float, float, float, float, float, float] = (0.0,) * 6
+    a: _UpperTriangle = (0.0,) * 6
     r: tuple[float, float, float] = (0.0,) * 3
     fitted_at: float | None = None
 
@@ -89,30 +93,35 @@ class StepTimeFit:
         return now - self.fitted_at >= OLD_INTERVAL_SECONDS
 
     def model(self, prior: StepTimeModel) -> StepTimeModel:
-        """The step time that fits best; a coefficient that would be negative is dropped and the others solved anew."""
-        told = (prior.base_seconds, prior.per_prefill_token_seconds, prior.per_decoding_sequence_seconds)
-        before = [max(value, least) for value, least in zip(told, SMALLEST_SECONDS, strict=True)]
-        ridge = [(PRIOR_ERROR_SECONDS / value) ** 2 for value in before]
-        a00, a01, a02, a11, a12, a22 = self.a
-        matrix = (
-            (a00 + ridge[0], a01, a02),
-            (a01, a11 + ridge[1], a12),
-            (a02, a12, a22 + ridge[2]),
-        )
-        right = [total + weight * value for total, weight, value in zip(self.r, ridge, before, strict=True)]
-        used = [0, 1, 2]
-        solved = [0.0, 0.0, 0.0]
-        while used:
-            found = _solve([[matrix[i][j] for j in used] for i in used], [right[i] for i in used])
-            if min(found) >= 0:
-                for place, value in zip(used, found, strict=True):
-                    solved[place] = value
-                break
-            used = [place for place, value in zip(used, found, strict=True) if value >= 0]
-        base, prefill, sequence = (max(value, least) for value, least in zip(solved, SMALLEST_SECONDS, strict=True))
-        return StepTimeModel(
-            base_seconds=base, per_prefill_token_seconds=prefill, per_decoding_sequence_seconds=sequence
-        )
+        """The step time that fits best."""
+        return _best(self.a, self.r, prior)
+
+
+# Asked for every tick, changed once a minute.
+@lru_cache(maxsize=4096)
+def _best(a: _UpperTriangle, r: tuple[float, float, float], prior: StepTimeModel) -> StepTimeModel:
+    """A coefficient that would be negative is dropped and the others solved anew."""
+    told = (prior.base_seconds, prior.per_prefill_token_seconds, prior.per_decoding_sequence_seconds)
+    before = [max(value, least) for value, least in zip(told, SMALLEST_SECONDS, strict=True)]
+    ridge = [(PRIOR_ERROR_SECONDS / value) ** 2 for value in before]
+    a00, a01, a02, a11, a12, a22 = a
+    matrix = (
+        (a00 + ridge[0], a01, a02),
+        (a01, a11 + ridge[1], a12),
+        (a02, a12, a22 + ridge[2]),
+    )
+    right = [total + weight * value for total, weight, value in zip(r, ridge, before, strict=True)]
+    used = [0, 1, 2]
+    solved = [0.0, 0.0, 0.0]
+    while used:
+        found = _solve([[matrix[i][j] for j in used] for i in used], [right[i] for i in used])
+        if min(found) >= 0:
+            for place, value in zip(used, found, strict=True):
+                solved[place] = value
+            break
+        used = [place for place, value in zip(used, found, strict=True) if value >= 0]
+    base, prefill, sequence = (max(value, least) for value, least in zip(solved, SMALLEST_SECONDS, strict=True))
+    return StepTimeModel(base_seconds=base, per_prefill_token_seconds=prefill, per_decoding_sequence_seconds=sequence)
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
