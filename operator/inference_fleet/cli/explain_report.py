@@ -187,7 +187,7 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
 
 def _term(term: Mapping[str, Any]) -> str:
     replicas = term.get("replicas")
-    asks = "" if replicas is None else f" ({replicas} replicas)"
+    asks = "" if replicas is None else f" (asks for {replicas})"
     return f"{term.get('name')} {term.get('value')} {term.get('unit') or ''}".rstrip() + asks
 
 
