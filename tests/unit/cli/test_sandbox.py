@@ -14,6 +14,10 @@ from inference_fleet.sandbox.namespaces import NamespacesForbidden
 from inference_fleet.sandbox.state import Outside, ProcessState, SandboxState, Settings, state_folder
 
 
+# Above what Linux gives out at most.
+NO_PROCESS = 2**22 + 1
+
+
 @pytest.fixture(autouse=True)
 def _state_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -28,7 +32,7 @@ def running() -> Sandbox:
     outside = Outside(os.getpid(), namespaces.start_ticks(os.getpid()) or 0, api_port=1, prometheus_port=2)
     folder.write_settings(Settings(name="one", nodes=1))
     folder.write_outside(outside)
-    folder.write_state(SandboxState("Ready", "ready", 1.0, (ProcessState("etcd", 7, True),), ("node-1",)))
+    folder.write_state(SandboxState("Ready", "ready", 1.0, (ProcessState("etcd", NO_PROCESS, True),), ("node-1",)))
     return Sandbox(folder, Settings(name="one", nodes=1), outside)
 
 
