@@ -13,7 +13,6 @@ from inference_fleet.sandbox.cluster import Sandbox
 from inference_fleet.sandbox.namespaces import NamespacesForbidden
 from inference_fleet.sandbox.state import Outside, ProcessState, SandboxState, Settings, state_folder
 
-
 # Above what Linux gives out at most.
 NO_PROCESS = 2**22 + 1
 
