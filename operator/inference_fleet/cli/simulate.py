@@ -10,16 +10,8 @@ from typing import Any
 import click
 
 from inference_fleet.cli.main import EXIT_OK
-from inference_fleet.cli.simulation_options import (
-    POLICY_NAMES,
-    TUNED_NAMES,
-    Chosen,
-    Offer,
-    RefusedSpec,
-    offer_of,
-    offer_on,
-    scenario_options,
-)
+from inference_fleet.cli.simulation_offer import Offer, RefusedSpec, offer_of, offer_on
+from inference_fleet.cli.simulation_options import POLICY_NAMES, TUNED_NAMES, Chosen, scenario_options
 from inference_fleet.cli.suggestions import accelerator_name, one_of
 
 _CLASS_WIDTH = 30

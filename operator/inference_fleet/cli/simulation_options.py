@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from inference_fleet.cli import suggestions
-from inference_fleet.cli.main import EXIT_REFUSED
 from inference_fleet.cli.output_form import output_form
+from inference_fleet.cli.simulation_offer import Offer, offer_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 # Named here too, so that help and completion need no laboratory; a test holds them to it.
@@ -304,85 +304,3 @@ class Chosen:
             model_error=options["model_error"] / 100,
             rate_scale=options["rate_scale"],
         )
-
-
-class RefusedSpec(click.ClickException):
-    """A spec that the operator would refuse."""
-
-    exit_code = EXIT_REFUSED
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A checked spec: what the scaler is told of it, and the engines that it describes."""
-
-    limits: Any
-    acceptance: Any
-
-    @property
-    def is_priced(self) -> bool:
-        """Whether every variant's cost is known."""
-        return all(limit.cost_per_replica_hour is not None for limit in self.limits.variants)
-
-    def engines(self) -> list[tuple[str, Any, float | None]]:
-        """Per variant: its name, the engine to simulate, and its cost an hour if that is known."""
-        from dataclasses import replace
-
-        from inference_fleet.simulation.scenario import engine_of
-
-        found = []
-        for limit, variant in zip(self.limits.variants, self.acceptance.variants, strict=True):
-            engine = engine_of(limit)
-            batched = None if variant.engine is None else variant.engine.effective.max_num_batched_tokens
-            known = engine if batched is None else replace(engine, max_num_batched_tokens=batched)
-            found.append((limit.name, known, limit.cost_per_replica_hour))
-        return found
-
-
-def offer_of(file: str) -> Offer:
-    """The file's deployment, as it stands. Raises RefusedSpec or ClickException."""
-    deployment, classes = _deployment(file)
-    return _checked(deployment.get("spec") or {}, deployment, classes, said=file)
-
-
-def offer_on(file: str, accelerator: str, cost: str | None) -> Offer:
-    """The file's deployment with this accelerator alone. cost: of a device for an hour, if the class has none.
-
-    The variant that names the accelerator keeps its own settings; otherwise the first variant moves over.
-    """
-    deployment, classes = _deployment(file)
-    if accelerator not in classes:
-        raise click.UsageError(f"--accelerator {accelerator}: no such class is built in or stands in {file}")
-    if cost is not None:
-        known = classes[accelerator]
-        priced = {**known["spec"], "cost": {"perDeviceHour": cost, "currency": "USD"}}
-        classes = {**classes, accelerator: {**known, "spec": priced}}
-    spec = dict(deployment.get("spec") or {})
-    variants = [each for each in spec.get("variants") or () if isinstance(each, Mapping)]
-    own = [each for each in variants if each.get("acceleratorClassName") == accelerator]
-    moved = {**(own or variants or [{}])[0], "name": "only", "acceleratorClassName": accelerator}
-    return _checked({**spec, "variants": [moved]}, deployment, classes, said=accelerator)
-
-
-def _deployment(file: str) -> tuple[Any, dict[str, Any]]:
-    from inference_fleet.cli.documents import read_documents
-    from inference_fleet.engine.catalogue import built_in_accelerators
-
-    documents = read_documents(file)
-    if len(documents.deployments) != 1:
-        raise click.ClickException(f"{file}: holds {len(documents.deployments)} InferenceDeployments, expected one")
-    return documents.deployments[0], {**built_in_accelerators(), **documents.accelerator_classes}
-
-
-def _checked(spec: Mapping[str, Any], deployment: Any, classes: Mapping[str, Any], *, said: str) -> Offer:
-    from inference_fleet.planning.acceptance import accept
-    from inference_fleet.planning.limits import limits_of
-    from inference_fleet.planning.snapshot import Snapshot
-
-    verdict = accept(spec, Snapshot(deployment=deployment, accelerator_classes=classes))
-    if verdict.all_refusals:
-        refusal = verdict.all_refusals[0]
-        raise RefusedSpec(f"{said}: {refusal.path}: {refusal.message}")
-    limits = limits_of(verdict, carried=(), now=0.0)
-    assert limits is not None
-    return Offer(limits, verdict)
