@@ -11,8 +11,12 @@ from collections.abc import Mapping
 _VLLM = "engine.vllm"
 _SPLIT = f"{_VLLM}.parallelism"
 _DEVICE = "a build for processor cores knows nothing of other devices"
-# An extra flag that is refused may say the same as a field, and then that holds: nothing else can be compared.
-OVERRULING = ("extra_arguments._marked", "engine.vllm.extraArgs")
+# An extra flag that is refused may say the same as a field, also abbreviated, and then that holds: nothing else can be
+# compared.
+OVERRULING = {
+    ("extra_arguments._marked", "engine.vllm.extraArgs"),
+    ("extra_arguments.extra_arguments", "engine.vllm.extraArgs"),
+}
 _LATER = "seen by vLLM when it builds the model, after minutes"
 
 # (check, field) -> why vLLM does not say so.

@@ -77,6 +77,28 @@ def test_an_unknown_length_and_an_unread_patch_are_said_and_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stored", "architecture", "wanted", "computed"),
+    [
+        ("bfloat16", "9.0", "float16", "bfloat16"),
+        ("float16", "9.0", "bfloat16", "float16"),
+        ("bfloat16", "9.0", "bfloat16", None),
+        ("float32", "9.0", "float16", None),  # vLLM takes the type that the device prefers
+        ("bfloat16", "7.5", "bfloat16", "float16"),  # no bfloat16 before 8.0: it computes in float16
+        ("bfloat16", "7.5", "float16", None),
+    ],
+)
+def test_a_16_bit_cache_is_of_the_type_that_the_checkpoint_computes_in(
+    stored: str, architecture: str, wanted: str, computed: str | None
+) -> None:
+    model = {"huggingFace": {"repository": "org/model"}, "shape": {"torchDtype": stored}}
+    intent = make_intent(model=model, engine={"vllm": {"version": "0.33.0", "kvCache": {"kvCacheDtype": wanted}}})
+    found = check_variant(intent, make_accelerator(architecture=architecture), accelerator_name="class").refusals
+
+    words = "" if computed is None else f"{wanted} must be the type that the model computes in, which is {computed}."
+    assert [refusal.message for refusal in found] == ([words] if words else [])
+
+
+@pytest.mark.parametrize(
     ("vllm", "path", "reason"),
     [
         ({"trustRemoteCode": True}, "trustRemoteCode", Reason.NOT_SUPPORTED_YET),
