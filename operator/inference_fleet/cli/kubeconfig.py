@@ -27,7 +27,8 @@ def contexts(kubeconfig: str | None) -> tuple[Context, ...]:
     for document in _documents(kubeconfig):
         # As kubectl merges files: what the first one says holds.
         current = current or str(document.get("current-context") or "")
-        for entry in document.get("contexts") or ():
+        entries = document.get("contexts")
+        for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, Mapping):
                 inner = entry.get("context")
                 namespace = inner.get("namespace") if isinstance(inner, Mapping) else None

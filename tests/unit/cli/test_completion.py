@@ -15,6 +15,7 @@ import pytest
 from builders.answering_server import DEPLOYMENTS, AnsweringServer, answering_server, refused
 from builders.world import World
 from inference_fleet.cli.kubectl_completion import kubectl_answer
+from inference_fleet.cli.main import EXIT_OK, run
 from inference_fleet.cli.simulation_options import POLICY_NAMES, SHAPE_NAMES, TUNED_NAMES
 from inference_fleet.cli.suggestions import PATIENCE_VARIABLE, USUAL_PATIENCE_SECONDS, patience_seconds
 
@@ -106,6 +107,27 @@ def test_contexts_are_read_from_every_file_that_kubectl_reads(
     monkeypatch.setenv("KUBECONFIG", os.pathsep.join(map(str, (server.kubeconfig, broken, tmp_path / "none", other))))
     assert offered("status", "--context", "") == ["prod", "x"]
     assert offered("status", "--kubeconfig", str(other), "--context", "p") == ["prod"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "contexts: 3",
+        "contexts: {a: b}",
+        "contexts: [3, {name: x, context: 3}]",
+        "current-context: []",
+        "\x00",
+    ],
+)
+def test_a_kubeconfig_of_any_form_is_no_error(tmp_path: Path, content: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(content, encoding="utf-8")
+    assert offered("status", "--kubeconfig", str(path), "--context", "y") == []
+    assert offered("explain", "--kubeconfig", str(path), "") == []
+    assert run(["explain", "llama", "--kubeconfig", str(path)]) != EXIT_OK
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_what_is_built_in_is_offered_without_a_cluster(tmp_path: Path) -> None:
