@@ -13,17 +13,19 @@ from builders.vllm_validator import newer_release
 from inference_fleet.engine.failure_log import FAILING_LOGGERS, failure_logging
 from inference_fleet.sandbox.real_engine import find_real_engine
 
+ARGUMENTS = ("--disable-access-log-for-endpoints=/health,/ping",)
 # Takes the configuration as the release itself would, and tells what the release and its server have without one.
 ASK = """
 import json, logging, os, sys
 answers = os.fdopen(os.dup(1), "w"); os.dup2(2, 1)
-import uvicorn.config, vllm.logger
+import vllm.logger, vllm.logging_utils
 from copy import deepcopy
 from logging.config import dictConfig
-own = {"vllm": deepcopy(vllm.logger.DEFAULT_LOGGING_CONFIG), "uvicorn": deepcopy(uvicorn.config.LOGGING_CONFIG)}
+server = vllm.logging_utils.create_uvicorn_log_config(["/health", "/ping"])
+own = {"vllm": deepcopy(vllm.logger.DEFAULT_LOGGING_CONFIG), "server": server}
 dictConfig(json.load(sys.stdin))
 own["level"] = logging.getLogger("vllm").level
-answers.write(json.dumps(own))
+answers.write(json.dumps(own, default=lambda found: f"vllm.logging_utils.{found.__name__}"))
 """
 
 
@@ -36,7 +38,7 @@ def own(request: pytest.FixtureRequest) -> Any:
         environment["PYTHONPATH"] = str(newer_release()[1])
     done = subprocess.run(
         [str(engine.python), "-c", ASK],
-        input=failure_logging(()),
+        input=failure_logging(ARGUMENTS),
         env=environment,
         capture_output=True,
         text=True,
@@ -47,14 +49,14 @@ def own(request: pytest.FixtureRequest) -> Any:
 
 
 def test_it_is_the_releases_own_with_one_handler_more(own: Any) -> None:
-    ours = json.loads((failure_logging(()) or "").replace("ext://vllm.envs.VLLM_LOGGING_LEVEL", "WARNING"))
+    ours = json.loads((failure_logging(ARGUMENTS) or "").replace("ext://vllm.envs.VLLM_LOGGING_LEVEL", "WARNING"))
     assert ours["handlers"].pop("failures")["class"] == "logging.FileHandler"
     assert [ours["loggers"].pop(name) for name in FAILING_LOGGERS] == [{"handlers": ["failures"]}] * 2
     del own["vllm"]["formatters"]["vllm_color"]  # a pod's output is no terminal
 
-    for part in ("formatters", "handlers", "loggers"):
-        assert ours.pop(part) == own["vllm"].pop(part) | own["uvicorn"].pop(part)
-    assert ours == own["vllm"] == own["uvicorn"]
+    for part in ("filters", "formatters", "handlers", "loggers"):
+        assert ours.pop(part) == own["vllm"].pop(part, {}) | own["server"].pop(part)
+    assert ours == own["vllm"] == own["server"]
 
 
 def test_the_level_is_the_one_the_user_sets(own: Any) -> None:

@@ -11,8 +11,8 @@ from inference_fleet.api.names import ANNOTATION_ENGINE_LOGGING
 from inference_fleet.engine.engine_plan import CACHE_MOUNT, DRAFT_WEIGHTS_MOUNT, WEIGHTS_MOUNT, EnginePlan
 
 HOME: Final = "/home/engine"
-_LOGGING_FOLDER: Final = "/etc/inference-fleet"
-_LOGGING_FILE: Final = "logging.json"
+_LOGGING_FOLDER: Final = "/logging"
+_LOGGING_FILE: Final = "vllm.json"
 LOGGING_PATH: Final = f"{_LOGGING_FOLDER}/{_LOGGING_FILE}"
 # Tensor-parallel workers hand tensors through /dev/shm; the container's default of 64 MiB crashes them.
 SHARED_MEMORY_GIBIBYTES_PER_DEVICE: Final = 2

@@ -35,7 +35,7 @@ MEANINGS = {
     "no-host-memory": (Reason.OUT_OF_HOST_MEMORY, "5120000000000 bytes"),
     "cut-weights": (Reason.MODEL_DAMAGED, "cut off or damaged"),
     "no-weights": (Reason.MODEL_NOT_FOUND, "not where they should be"),
-    "other-shape": (Reason.ENGINE_CRASHED, "its log has the cause"),
+    "other-shape": (Reason.MODEL_DAMAGED, "not those of the model's configuration"),
     # The hub's client says the same of all three while it asks for the first file.
     "hub-throttled": (Reason.HUB_UNREACHABLE, "reached or refuses"),
     "hub-down": (Reason.HUB_UNREACHABLE, "reached or refuses"),

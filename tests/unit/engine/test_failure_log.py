@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from builders.intents import make_accelerator, make_intent
+from inference_fleet.engine.check import check_variant
 from inference_fleet.engine.failure_log import FAILING_LOGGERS, TERMINATION_MESSAGE_PATH, failure_logging
 
 
@@ -64,7 +66,31 @@ def test_what_is_no_error_makes_no_file(file: Path) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("word", ["--log-level=DEBUG", "--log_level", "--disable-access-log-for-endpoints=/health"])
-def test_a_logging_that_the_command_line_asks_for_stays_as_it_is(word: str) -> None:
-    assert failure_logging(("--port=8000", word)) is None
+@pytest.mark.parametrize("words", [("--log-level=DEBUG",), ("--log_level", "DEBUG")])
+def test_a_level_that_the_command_line_asks_for_leaves_logging_to_the_engine(words: tuple[str, ...]) -> None:
+    assert failure_logging(("--port=8000", *words)) is None
     assert failure_logging(("--port=8000", "--uvicorn-log-level=warning")) is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "paths"),
+    [
+        ((), []),
+        (("--disable-access-log-for-endpoints=/health, /ping,",), ["/health", "/ping"]),
+        (("--disable-access-log-for-endpoints", "/health"), ["/health"]),
+        (("--disable-access-log-for-endpoints=/health", "--disable-access-log-for-endpoints=/ping"), ["/ping"]),
+    ],
+)
+def test_endpoints_that_the_command_line_keeps_out_of_the_log_stay_out(
+    words: tuple[str, ...], paths: list[str]
+) -> None:
+    configuration = json.loads(failure_logging(words) or "")
+    assert configuration["filters"]["access_log_filter"]["excluded_paths"] == paths
+
+
+def test_the_command_line_that_pods_get_has_this_logging() -> None:
+    # It also names endpoints: were they a reason to go without, no pod would ever have it.
+    found = check_variant(make_intent(), make_accelerator(), accelerator_name="h100").plan
+    assert found is not None
+    assert found.logging is not None
+    assert '"/health"' in found.logging
