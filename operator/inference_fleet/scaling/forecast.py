@@ -51,6 +51,8 @@ MAXIMUM_PENDING: Final = 64
 # A crowd is likely from a quiet moment where crowds have come, and not from the midst of one.
 NEAR_SHARE: Final = 0.25
 FEWEST_NEAR: Final = 100
+# Up to half as much again is noise, which grows with the load; what is more is a crowd, which does not.
+LARGEST_NOISE: Final = math.log(1.5)
 
 _START_WEIGHTS: Final = (0.0, *(1 / len(TIME_CONSTANTS_SECONDS) for _ in TIME_CONSTANTS_SECONDS))
 _START_COVARIANCE: Final = tuple(START_VARIANCE if i == j else 0.0 for i in range(FEATURES) for j in range(FEATURES))
@@ -217,14 +219,14 @@ class Forecast:
 
 
 def carried_over(error: float, level: float, *, to: float) -> float:
-    """A log error made at a forecast (its logarithm: `level`) at another: no larger a share, no more replicas.
+    """A log error made at a forecast (its logarithm: `level`) at another: jumps as no more replicas, noise as a share.
 
-    A jump from 1 to 3 replicas does not say that 6 jump to 18, but to 8. A jump from 6 to 8 does not say that 1 jumps
-    to 3, but to 1.33.
+    A jump from 1 to 3 replicas does not say that 6 jump to 18, but to 9, half as many again; one from 1 to 1.2 says
+    that 6 may be 7.2. A jump from 6 to 8 does not say that 1 jumps to 3, but to 1.33.
     """
     if error <= 0 or level >= to:
         return error
-    return math.log1p(math.expm1(error) * math.exp(level - to))
+    return max(min(error, LARGEST_NOISE), math.log1p(math.expm1(error) * math.exp(level - to)))
 
 
 def _dot(a: tuple[float, ...] | list[float], b: tuple[float, ...]) -> float:

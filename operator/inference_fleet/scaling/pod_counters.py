@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.types import PodSample
 
@@ -24,6 +24,10 @@ class PodCounters:
     inter_token_count: float = 0.0
     running: float = 0.0
     waiting: float = 0.0
+
+
+# Named alike in a sample.
+_REMEMBERED: Final = tuple(field.name for field in fields(PodCounters) if field.name != "sample_time")
 
 
 class PodChange(NamedTuple):
@@ -54,19 +58,8 @@ def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters:
     """The sample's values. A counter that does not answer stays where it was: its series comes with its first event."""
     old = before or PodCounters(sample_time=0.0)
     assert sample.sample_time is not None
-    return PodCounters(
-        sample_time=sample.sample_time,
-        prompt_tokens=_or(sample.prompt_tokens, old.prompt_tokens),
-        cached_prompt_tokens=_or(sample.cached_prompt_tokens, old.cached_prompt_tokens),
-        generation_tokens=_or(sample.generation_tokens, old.generation_tokens),
-        finished_requests=_or(sample.finished_requests, old.finished_requests),
-        rejected_requests=_or(sample.rejected_requests, old.rejected_requests),
-        steps=_or(sample.steps, old.steps),
-        inter_token_sum_seconds=_or(sample.inter_token_sum_seconds, old.inter_token_sum_seconds),
-        inter_token_count=_or(sample.inter_token_count, old.inter_token_count),
-        running=_or(sample.running, old.running),
-        waiting=_or(sample.waiting, old.waiting),
-    )
+    values = {name: _or(getattr(sample, name), getattr(old, name)) for name in _REMEMBERED}
+    return PodCounters(sample_time=sample.sample_time, **values)
 
 
 def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -> PodChange:

@@ -81,9 +81,11 @@ def test_after_three_doublings_in_a_row_a_fourth_is_not_as_likely() -> None:
     assert max(error for error, _ in spread) < 0.9 * max(error for error, _ in fed(steps, plain).outlook().spread)
 
 
-def test_a_jump_is_carried_over_as_no_larger_a_share_and_no_more_replicas() -> None:
-    one, six = math.log(1.0), math.log(6.0)
-    assert math.exp(carried_over(math.log(3.0), one, to=six)) == pytest.approx(8 / 6)  # 6 -> 8; as a share 18
+def test_a_jump_is_carried_over_as_no_more_replicas_and_noise_as_a_share() -> None:
+    one, four, six = math.log(1.0), math.log(4.0), math.log(6.0)
+    assert math.exp(carried_over(math.log(3.0), four, to=six)) == pytest.approx(14 / 6)  # 6 -> 14; as a share 18
+    assert math.exp(carried_over(math.log(3.0), one, to=six)) == pytest.approx(1.5)  # 8 is less than half as much again
+    assert math.exp(carried_over(math.log(1.2), one, to=six)) == pytest.approx(1.2)  # noise: in replicas 1.03
     assert math.exp(carried_over(math.log(8 / 6), six, to=one)) == pytest.approx(8 / 6)  # 1 -> 1.33; as replicas 3
     assert carried_over(-0.5, one, to=six) == -0.5
 
