@@ -63,6 +63,8 @@ def read_workload(path: Path) -> Workload | TraceRefusal:
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         return TraceRefusal(str(path), 0, f"cannot be read: {error}")
+    if not text.strip():
+        return TraceRefusal(str(path), 0, "is empty")
     name = path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".jsonl")
     quick = _common_table(text)
     if quick is not None:

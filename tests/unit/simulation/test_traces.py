@@ -64,6 +64,12 @@ def test_a_file_without_requests_is_refused(tmp_path: Path, text: str) -> None:
     assert isinstance(read_workload(file), TraceRefusal)
 
 
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    file = tmp_path / "empty.csv"
+    file.write_text("\n \n")
+    assert str(read_workload(file)) == f"{file}: is empty"
+
+
 def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
     assert isinstance(read_workload(tmp_path / "none.csv"), TraceRefusal)
     broken = tmp_path / "broken.csv.gz"
