@@ -22,11 +22,12 @@ _REPOSITORY = rf"(?P<repository>{_NAME}/{_NAME})"
 
 @dataclass(frozen=True)
 class Ending:
-    """Why it ended. step: what to do, where the reason's own advice is not enough."""
+    """Why it ended. step: what to do, where the reason's own advice is not enough. lasting: no restart heals it."""
 
     reason: Reason
     cause: str
     step: str | None = None
+    lasting: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class _Rule:
     reason: Reason
     cause: str
     step: str | None = None
+    lasting: bool = False
 
 
 def ending_of(message: str) -> Ending | None:
@@ -49,9 +51,8 @@ def ending_of(message: str) -> Ending | None:
         if found is not None:
             captured = {key: value for key, value in found.groupdict().items() if value is not None}
             if _complete(rule, captured):
-                return Ending(
-                    rule.reason, rule.cause.format(**captured), rule.step.format(**captured) if rule.step else None
-                )
+                step = rule.step.format(**captured) if rule.step else None
+                return Ending(rule.reason, rule.cause.format(**captured), step, rule.lasting)
     return None
 
 
@@ -70,12 +71,15 @@ _RULES: Final = (
         "one sequence of {length} tokens needs {needed} GiB of KV cache, {left} GiB are left; the engine proposes"
         " maxModelLen {longest}",
         "Set maxModelLen to {longest} or less, or give the cache more memory (`inference-fleet plan` says how).",
+        # The settings are too large for the device; one that another holds says so before it is asked for a cache.
+        lasting=True,
     ),
     _Rule(
         r"\(?(?P<needed>[\d.]{1,12}) GiB KV cache is needed, which is larger than the available KV cache memory"
         r" \((?P<left>-?[\d.]{1,12}) GiB\)",
         Reason.OUT_OF_DEVICE_MEMORY,
         "one sequence of the longest length needs {needed} GiB of KV cache, {left} GiB are left",
+        lasting=True,
     ),
     _Rule(
         r"No available memory for the cache blocks",

@@ -32,6 +32,7 @@ _LASTING: Final = frozenset(
         Reason.UNSUPPORTED_MODEL,
         Reason.MODEL_NOT_FOUND,
         Reason.MODEL_GATED,
+        Reason.MODEL_DAMAGED,
         Reason.TOKEN_REFUSED,
     }
 )
@@ -76,10 +77,14 @@ _PULLING: Final = (
 
 @dataclass(frozen=True)
 class PodFailure:
-    """Why a pod will not get ready. words: the fact and, where it is more than the reason's advice, what to do."""
+    """Why a pod will not get ready. words: the fact and, where it is more than the reason's advice, what to do.
+
+    lasting: no restart heals it, so that it is told while the container tries again.
+    """
 
     reason: Reason
     words: str
+    lasting: bool = False
 
 
 def failure_of(status: Mapping[str, Any], *, start_budget_seconds: float | None) -> PodFailure | None:
@@ -100,7 +105,7 @@ def failure_of(status: Mapping[str, Any], *, start_budget_seconds: float | None)
     found = _end(ended, start_budget_seconds=start_budget_seconds) if ended else None
     if reason is Reason.ENGINE_CRASHED or restarts >= FAILING_RESTARTS:
         return found or PodFailure(Reason.ENGINE_CRASHED, "the engine ends again and again: see its log")
-    return found if found is not None and found.reason in _LASTING else None
+    return found if found is not None and found.lasting else None
 
 
 def loads(status: Mapping[str, Any]) -> bool:
@@ -122,7 +127,8 @@ def _end(ended: Mapping[str, Any], *, start_budget_seconds: float | None) -> Pod
     # An engine that was told to end has no cause, whatever it wrote in its life.
     ending = ending_of(str(ended.get("message") or "")) if code else None
     if ending is not None:
-        return PodFailure(ending.reason, f"{ending.cause}. {ending.step}" if ending.step else ending.cause)
+        words = f"{ending.cause}. {ending.step}" if ending.step else ending.cause
+        return PodFailure(ending.reason, words, lasting=ending.lasting or ending.reason in _LASTING)
     began, finished = seconds(ended.get("startedAt")), seconds(ended.get("finishedAt"))
     lived = finished - began if began is not None and finished is not None else 0.0
     if start_budget_seconds and lived >= start_budget_seconds * _BUDGET_SHARE:
