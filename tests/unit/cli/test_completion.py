@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from inference_fleet.cli.suggestions import PATIENCE_VARIABLE, USUAL_PATIENCE_SE
 # Where all tests run at once even a local server takes its time.
 PATIENT = "60"
 NO_RIGHTS = refused(403, "Forbidden", 'inferencedeployments is forbidden: User "eve" cannot list')
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = str(Path(sys.executable).parent / "inference-fleet")
 
 
@@ -61,6 +64,13 @@ def named(server: AnsweringServer, **namespaces: str | None) -> None:
     ]
     content["current-context"] = next(iter(namespaces))
     server.kubeconfig.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_kubectl_finds_the_program_beside_the_plugin_by_its_name() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    (plugin,) = (name for name in scripts if name.startswith("kubectl-"))
+    module, _, function = scripts[plugin.replace("kubectl-", "kubectl_complete-")].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_commands_and_options_come_with_their_help() -> None:
