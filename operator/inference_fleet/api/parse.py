@@ -17,6 +17,14 @@ from inference_fleet.api.refusal import Refusal
 from inference_fleet.api.schema_rules import ERROR_TYPE
 
 MAXIMUM_REFUSALS = 20
+# What pydantic says of these types of error explains a parser, not a field.
+_SENTENCES = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "missing": "is missing",
+}
+_PYDANTICS_BEGINNING = "Input should "
 
 
 def parse_inference_deployment(obj: Mapping[str, Any]) -> InferenceDeploymentSpec | tuple[Refusal, ...]:
@@ -59,7 +67,7 @@ def _refusals(error: ValidationError | RecursionError, root: str) -> tuple[Refus
     if isinstance(error, RecursionError):
         return (Refusal(root, Reason.INVALID_SPEC, "is nested too deeply"),)
     return tuple(
-        Refusal(_path(root, item), Reason.INVALID_SPEC, _sentence(item["msg"]))
+        Refusal(_path(root, item), Reason.INVALID_SPEC, _sentence(item))
         for item in error.errors(include_url=False, include_input=False)[:MAXIMUM_REFUSALS]
     )
 
@@ -79,5 +87,11 @@ def path_text(root: str, parts: Sequence[int | str]) -> str:
     return text
 
 
-def _sentence(message: str) -> str:
+def _sentence(item: ErrorDetails) -> str:
+    """What stands behind the field's path and a colon."""
+    if item["type"] in _SENTENCES:
+        return _SENTENCES[item["type"]]
+    message = item["msg"]
+    if message.startswith(_PYDANTICS_BEGINNING):
+        return f"must {message.removeprefix(_PYDANTICS_BEGINNING)}"
     return message[0].lower() + message[1:] if message else "is not valid"

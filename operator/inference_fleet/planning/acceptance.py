@@ -175,7 +175,8 @@ def _accelerator(
     name = intent.accelerator_class_name
     if name not in classes:
         message = f"there is no AcceleratorClass {name!r}."
-        near = difflib.get_close_matches(name, known, n=1)
+        # nvidia-h100 is nvidia-h100-80gb rather than nvidia-h200.
+        near = [each for each in known if each.startswith(name)] or difflib.get_close_matches(name, known, n=1)
         way_out = f"Did you mean {near[0]!r}?" if near else "Create it, or name one that there is."
         way_out += " `kubectl get acceleratorclasses` lists them."
         return Refusal(path, Reason.ACCELERATOR_CLASS_NOT_FOUND, message, way_out, intent.variant)

@@ -114,6 +114,25 @@ def test_several_faults_are_all_named() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("vllm", "words"),
+    [
+        ({"version": "0.33.0", "maxModelLen": "8k"}, "spec.engine.vllm.maxModelLen: must be a whole number"),
+        (
+            {"version": "0.33.0", "kvCache": {"gpuMemoryUtilizationPercent": 0.9}},
+            "spec.engine.vllm.kvCache.gpuMemoryUtilizationPercent: must be a whole number",
+        ),
+        ({"version": "0.33.0", "maxModelLen": 0}, "spec.engine.vllm.maxModelLen: must be greater than or equal to 1"),
+        ({"version": "0.33.0", "quantization": {}}, "spec.engine.vllm.quantization.method: is missing"),
+    ],
+)
+def test_a_refusal_reads_as_a_sentence_about_its_field(vllm: dict[str, Any], words: str) -> None:
+    found = read(deployment(engine={"vllm": vllm}))
+
+    assert isinstance(found, tuple)
+    assert [refusal.text() for refusal in found] == [words]
+
+
 def test_fields_of_a_newer_operator_are_ignored() -> None:
     obj = deployment()
     obj["spec"]["adapters"] = [{"name": "later"}]

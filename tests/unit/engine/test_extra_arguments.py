@@ -88,6 +88,20 @@ def test_a_flag_that_works_only_beside_something_is_refused_without_it(
     assert [refusal.reason for refusal in refused(arguments[0])] == [Reason.CONFLICTING_SETTINGS]
 
 
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--seed 3", "--seed and its value are one word here. Write --seed=VALUE."),
+        ("--sed 3", "vLLM 0.33.0 has no flag --sed. Did you mean --seed?"),
+        ("--api-kex sk-123", "vLLM 0.33.0 has no flag --api-kex. Did you mean --api-key?"),
+    ],
+)
+def test_a_flag_and_its_value_with_a_space_between_are_told_apart(argument: str, words: str) -> None:
+    (refusal,) = refused(argument)
+
+    assert f"{refusal.message} {refusal.suggestion}" == words
+
+
 @pytest.mark.parametrize("argument", ["--no-enable-eplb", "--per-request-spec-decode-metrics=none"])
 def test_switching_it_off_needs_nothing(argument: str) -> None:
     assert refused(argument) == ()

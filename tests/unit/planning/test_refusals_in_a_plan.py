@@ -126,3 +126,12 @@ def test_a_class_that_is_not_there_is_refused_with_the_nearest_that_is() -> None
 
     assert world.holds("Accepted") == ("False", "AcceleratorClassNotFound")
     assert "Did you mean 'nvidia-l4'?" in (world.condition("Accepted") or {})["message"]
+
+
+def test_a_class_whose_name_goes_on_is_nearer_than_one_with_another_number() -> None:
+    world = World(variants=[{"name": "a", "acceleratorClassName": "nvidia-h100"}])
+    world.classes["nvidia-h200"] = world.classes["nvidia-h100-80gb"] = world.classes["nvidia-l4"]
+    world.reconcile()
+
+    # By letters alone it would be nvidia-h200.
+    assert "Did you mean 'nvidia-h100-80gb'?" in (world.condition("Accepted") or {})["message"]

@@ -24,9 +24,8 @@ def extra_arguments(case: Case) -> Iterator[Finding]:
         dotted = dotted_option(option)
         flag = flags.get(dotted[0] if dotted else option)
         if flag is None or (dotted and flag.kind not in ("json", "jsonOrText")):
-            near = nearest_option(case.version, option)
-            message = f"vLLM {case.version.version} has no flag {option}."
-            yield Refusal(path, Reason.UNSUPPORTED_FLAG, message, f"Did you mean {near}?" if near else None)
+            message, way_out = _no_flag(case, option)
+            yield Refusal(path, Reason.UNSUPPORTED_FLAG, message, way_out)
             continue
         if option in seen or (dotted is None and flag.name in seen):
             message = f"{option} is said twice; the first stands at extraArgs[{seen.get(option, seen.get(flag.name))}]."
@@ -37,6 +36,16 @@ def extra_arguments(case: Case) -> Iterator[Finding]:
             yield from _valued(path, option, flag, _value(equals, text, dotted))
             if option not in flag.negatives and text != flag.default:
                 yield from _needed(case, path, option, flag)
+
+
+def _no_flag(case: Case, option: str) -> tuple[str, str | None]:
+    """What is wrong with a flag that there is not, and what to do."""
+    first, space, _ = option.partition(" ")
+    if space and first in options_of(case.version):
+        # The value may be a secret: it is not repeated.
+        return f"{first} and its value are one word here.", f"Write {first}=VALUE."
+    near = nearest_option(case.version, first)
+    return f"vLLM {case.version.version} has no flag {first}.", f"Did you mean {near}?" if near else None
 
 
 def _value(equals: str, text: str, dotted: tuple[str, str] | None) -> str | None:
