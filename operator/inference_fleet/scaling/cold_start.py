@@ -9,19 +9,15 @@ from typing import Final
 # Until three starts were seen. Source: design, section 3.4.
 DEFAULT_SECONDS: Final = 120.0
 KNOWN_AFTER: Final = 3
-# Of fewer than five starts the largest would be the quantile, whatever it is: what was told fills them up.
-QUANTILE_OF: Final = 5
 QUANTILE: Final = 0.8
 MAXIMUM_REMEMBERED: Final = 20
 
 
 def cold_start_seconds(starts: Sequence[float], *, told: float | None) -> float:
     """From the starts seen, else what the variant was told, else the default. 10 20 30 40 50 -> 40."""
-    prior = DEFAULT_SECONDS if told is None else told
     if len(starts) < KNOWN_AFTER:
-        return prior
-    known = sorted((*starts, *[prior] * (QUANTILE_OF - len(starts))))
-    return known[math.ceil(QUANTILE * len(known)) - 1]
+        return DEFAULT_SECONDS if told is None else told
+    return sorted(starts)[math.ceil(QUANTILE * len(starts)) - 1]
 
 
 def remembered(known: tuple[float, ...], seen: tuple[float, ...]) -> tuple[float, ...]:

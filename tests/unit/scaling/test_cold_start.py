@@ -13,8 +13,7 @@ from inference_fleet.scaling.cold_start import DEFAULT_SECONDS, cold_start_secon
         ((), None, DEFAULT_SECONDS),
         ((300.0, 300.0), 60.0, 60.0),
         ((10.0, 20.0, 30.0, 40.0, 50.0), None, 40.0),
-        ((110.0, 130.0, 190.0), None, 130.0),  # 190, the largest, if 120 did not fill them up to five
-        ((600.0, 600.0, 600.0), 120.0, 600.0),
+        ((8.0, 9.0, 7.0), 120.0, 9.0),  # three are believed, or quick starts would be held like slow ones
         (tuple(float(second) for second in range(1, 21)), None, 16.0),
     ],
 )
