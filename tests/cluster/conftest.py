@@ -14,7 +14,13 @@ from builders.operator_sandbox import OperatorSandbox, operator_sandbox
 from inference_fleet.sandbox.cluster import Sandbox
 from inference_fleet.sandbox.state import Settings
 
-KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
+KERNEL_SETTINGS = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,8 +41,8 @@ def kernel_settings_before() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def sandbox(_own_state_home: None, kernel_settings_before: dict[str, str]) -> Iterator[Sandbox]:
-    """A sandbox with one node of eight GPUs, an audit log, and a scrape each second."""
-    settings = Settings(name=f"test-{os.getpid()}", nodes=1, gpus_per_node=8, scrape_interval_seconds=1.0, audit=True)
+    """A sandbox with two nodes of two GPUs, an audit log, and a scrape each second."""
+    settings = Settings(name=f"test-{os.getpid()}", nodes=2, gpus_per_node=2, scrape_interval_seconds=1.0, audit=True)
     with Sandbox.start(settings) as running:
         yield running
 

@@ -5,36 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inference_fleet.sandbox.cluster import Sandbox
-from inference_fleet.sandbox.state import Settings
 
 pytestmark = pytest.mark.timeout(180)
 
 ENGINE = "vllm/vllm-openai:v0.33.0"
 OPERATOR = "ghcr.io/inference-fleet/operator:test"
 QUICK = {"name": "INFERENCE_FLEET_EMULATOR_COLD_START_SECONDS", "value": "0.2"}
-MACHINE_SETTINGS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys")
 
 
-def machine_settings() -> dict[str, str]:
-    return {name: Path("/proc/sys", name).read_text() for name in MACHINE_SETTINGS}
-
-
-@pytest.fixture(scope="module")
-def settings_before() -> dict[str, str]:
-    return machine_settings()
-
-
-@pytest.fixture(scope="module")
-def sandbox(settings_before: Mapping[str, str]) -> Iterator[Sandbox]:
-    with Sandbox.start(Settings(name="test-node", nodes=2, gpus_per_node=2)) as started:
-        started.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
-        yield started
+@pytest.fixture(scope="module", autouse=True)
+def _account(sandbox: Sandbox) -> None:
+    sandbox.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
 
 
 @pytest.fixture
@@ -254,7 +240,3 @@ def test_pods_outlive_their_kubelet(sandbox: Sandbox, pods: Callable[..., str]) 
             "2 2" in sandbox.kubectl("get", "nodes", "-o", "jsonpath={.items[*].status.allocatable.nvidia\\.com/gpu}")
         )
     )
-
-
-def test_the_machines_own_settings_are_as_before(sandbox: Sandbox, settings_before: Mapping[str, str]) -> None:
-    assert machine_settings() == settings_before

@@ -19,6 +19,7 @@ from inference_fleet.sandbox.hollow import HOLLOW_LABEL
 from inference_fleet.sandbox.state import Settings
 
 _END_SECONDS = 20.0
+NODES = ["node-1", "node-2"]
 CONTROL_PLANE = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "prometheus"]
 
 
@@ -69,11 +70,11 @@ def _wait_until_gone(processes: dict[int, int | None]) -> None:
 def test_status_tells_the_ways_in_and_every_process(sandbox: Sandbox) -> None:
     found = sandbox.status()
     assert found["schemaVersion"] == "inference-fleet/sandbox/v1"
-    assert [process["name"] for process in found["processes"]] == [*CONTROL_PLANE, "node-1"]
+    assert [process["name"] for process in found["processes"]] == [*CONTROL_PLANE, *NODES]
     for process in found["processes"]:
         assert process["ready"]
         assert process["pid"] in _all_processes(sandbox)
-    assert found["nodes"] == ["node-1"]
+    assert found["nodes"] == NODES
     assert found["kubernetesVersion"] == json.loads(sandbox.kubectl("version", "-o", "json"))["serverVersion"][
         "gitVersion"
     ].removeprefix("v")
@@ -82,18 +83,18 @@ def test_status_tells_the_ways_in_and_every_process(sandbox: Sandbox) -> None:
     assert _get(found["prometheusUrl"] + "/api/v1/status/buildinfo")["status"] == "success"
 
 
-def test_the_node_offers_its_gpus_when_the_sandbox_is_ready(sandbox: Sandbox) -> None:
-    node = json.loads(sandbox.kubectl("get", "node", "node-1", "-o", "json"))
-    assert node["status"]["allocatable"]["nvidia.com/gpu"] == "8"
+def test_nodes_offer_their_gpus_when_the_sandbox_is_ready(sandbox: Sandbox) -> None:
+    nodes = json.loads(sandbox.kubectl("get", "nodes", "-o", "json"))["items"]
+    assert [node["status"]["allocatable"]["nvidia.com/gpu"] for node in nodes] == ["2", "2"]
 
 
 def test_the_hosts_kernel_settings_stay(sandbox: Sandbox, kernel_settings_before: dict[str, str]) -> None:
-    assert sandbox.status()["nodes"] == ["node-1"]  # the kubelet, which wants others, has been running
+    assert sandbox.status()["nodes"] == NODES  # the kubelets, which want others, have been running
     assert {name: (Path("/proc/sys") / name).read_text() for name in kernel_settings_before} == kernel_settings_before
 
 
 def test_commands_run_inside_with_kubectl_at_hand(sandbox: Sandbox) -> None:
-    assert sandbox.exec("kubectl", "get", "nodes", "-o", "name").stdout == "node/node-1\n"
+    assert sandbox.exec("kubectl", "get", "nodes", "-o", "name").stdout == "node/node-1\nnode/node-2\n"
     assert sandbox.exec("sh", "-c", "exit 7").returncode == 7
 
 
