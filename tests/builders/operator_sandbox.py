@@ -127,10 +127,11 @@ class OperatorSandbox:
         conditions = self.get("infd", name)["status"]["conditions"]
         return dict(next(entry for entry in conditions if entry["type"] == kind))
 
-    def remove(self, name: str) -> None:
-        """Delete an InferenceDeployment and wait until its pods are gone."""
-        self.kubectl("delete", "infd", name, "--ignore-not-found", "--wait=true")
-        self.kubectl("wait", "--for=delete", "pod", "-l", f"inferencefleet.io/deployment={name}", "--timeout=120s")
+    def remove(self, *names: str) -> None:
+        """Delete InferenceDeployments and wait until their pods are gone."""
+        self.kubectl("delete", "infd", *names, "--ignore-not-found", "--wait=true")
+        selector = f"inferencefleet.io/deployment in ({','.join(names)})"
+        self.kubectl("wait", "--for=delete", "pod", "-l", selector, "--timeout=120s")
 
     def service_url(self, name: str) -> str:
         """The address of an InferenceDeployment's Service."""

@@ -62,7 +62,7 @@ def test_a_settled_object_costs_no_writes_through_resyncs(world: OperatorSandbox
     before = len(world.audit())
     lists = _lists(world, before)
     while _lists(world, before) < lists + 3:
-        # The resync lists everything every ten seconds; the cluster's own clock is what is waited for.
+        # The resync lists everything every five seconds; the cluster's own clock is what is waited for.
         world.kubectl("get", "--raw", "/livez")
     writes = [write for write in world.operator_writes(since=before) if write[1] != "configmaps"]
     assert writes == []
@@ -124,12 +124,15 @@ def test_an_engine_that_does_not_start_is_named(world: OperatorSandbox, name: st
 
 
 def test_replicas_without_devices_are_named_by_the_schedulers_words(world: OperatorSandbox, name: str) -> None:
-    # An engine heeds no SIGTERM while it starts, so that the grace is waited out at the end.
-    world.deploy(name, scaling={"mode": "Manual"}, replicas=9, drain={"timeoutSeconds": 1})
+    # Of six devices one replica takes four.
+    wide = {"vllm": {"parallelism": {"tensorParallelSize": 4}}}
+    world.deploy(name, scaling={"mode": "Manual"}, replicas=2, engine=wide)
     world.wait_condition(name, "CapacityAvailable", "False")
     condition = world.condition(name, "CapacityAvailable")
     assert condition["reason"] == "WaitingForDevices"
     assert "Insufficient nvidia.com/gpu" in condition["message"]
+    # An engine heeds no SIGTERM while it starts: one that serves ends sooner.
+    world.wait(name, ".status.readyReplicas", "1")
 
 
 def test_deleting_takes_the_children_along_with_the_operator_down(world: OperatorSandbox, name: str) -> None:

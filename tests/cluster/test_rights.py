@@ -51,16 +51,18 @@ def _do_what_is_rare(world: OperatorSandbox) -> None:
     world.wait(NAME, ".status.replicas", "2")
     world.kubectl("wait", "pod", *selector, "--for=condition=Initialized", "--timeout=60s")
     world.kubectl("scale", "infd", NAME, "--replicas=0")
-    world.kubectl("wait", "--for=delete", "pod", *selector, "--timeout=180s")
     # Children that somebody has edited are put right.
-    for child in (f"serviceaccount/{NAME}-engine", f"poddisruptionbudget/{NAME}", f"networkpolicy/{NAME}"):
-        world.kubectl("label", child, "app.kubernetes.io/managed-by=hand", "--overwrite")
+    children = (f"serviceaccount/{NAME}-engine", f"poddisruptionbudget/{NAME}", f"networkpolicy/{NAME}")
+    world.kubectl("label", *children, "app.kubernetes.io/managed-by=hand", "--overwrite")
+    for child in children:
         world.kubectl(
             "wait", child, "--for=jsonpath={.metadata.labels.app\\.kubernetes\\.io/managed-by}=inference-fleet"
         )
     world.deploy(NAME, **manual, replicas=0, routing={"service": {"port": 8001}})
     world.kubectl("wait", f"service/{NAME}", "--for=jsonpath={.spec.ports[0].port}=8001", "--timeout=30s")
     world.kubectl("wait", "--for=delete", f"networkpolicy/{NAME}", "--timeout=30s")
+    # Engines that start heed no SIGTERM: their grace passes meanwhile.
+    world.kubectl("wait", "--for=delete", "pod", *selector, "--timeout=180s")
 
 
 def test_the_operator_was_never_refused_anything(calls: list[dict[str, Any]]) -> None:
