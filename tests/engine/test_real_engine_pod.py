@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -13,37 +15,78 @@ import pytest
 import requests
 
 from builders.operator_sandbox import OperatorSandbox, operator_sandbox
+from builders.start_failures import change_config
+from inference_fleet.api.names import LABEL_DEPLOYMENT
 from inference_fleet.load.trace import Trace, TraceRequest, write_trace
+from inference_fleet.sandbox.real_engine import find_real_engine, record
+from inference_fleet.sandbox.tools.cache import cache_folder
 
 NAME = "tiny"
 DRAINED_TOKENS = 400
+LONGEST_TOKENS = 3_000_000
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[OperatorSandbox]:
+def longer_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The set-up engine with a model that takes far more tokens than a cache of 1 GiB holds."""
+    engine = find_real_engine()
+    assert engine is not None, "no real engine here: run `make setup-engine`"
+    cache = tmp_path_factory.mktemp("cache") / "inference-fleet"
+    (cache / "engine").mkdir(parents=True)
+    for entry in cache_folder().iterdir():
+        if entry.name != "engine":
+            (cache / entry.name).symlink_to(entry)
+    model = cache / "engine" / "model"
+    shutil.copytree(engine.model, model)
+    change_config(max_position_embeddings=LONGEST_TOKENS)(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache.parent))
+        record(replace(engine, model=model))
+        yield
+
+
+@pytest.fixture(scope="module")
+def world(longer_model: None) -> Iterator[OperatorSandbox]:
     with operator_sandbox("engine-tests", engine="vllm") as found:
-        found.deploy(
-            NAME,
-            engine={
-                "vllm": {
-                    "version": "0.32.0",
-                    "maxModelLen": 512,
-                    "enforceEager": True,
-                    "batching": {"maxNumSeqs": 4, "maxNumBatchedTokens": 512},
-                }
-            },
-            pod={"env": [{"name": "VLLM_LOGGING_LEVEL", "value": "INFO"}]},
-        )
-        found.wait_condition(NAME, "Ready", seconds=240)
         yield found
+
+
+def deploy(world: OperatorSandbox, name: str, *, longest: int, sequences: int) -> None:
+    batching = {"maxNumSeqs": sequences, "maxNumBatchedTokens": 512}
+    vllm = {"version": "0.32.0", "maxModelLen": longest, "enforceEager": True, "batching": batching}
+    logging = [{"name": "VLLM_LOGGING_LEVEL", "value": "INFO"}]
+    world.deploy(name, engine={"vllm": vllm}, pod={"env": logging})
 
 
 def test_a_real_engine_goes_from_the_object_to_tokens_and_ends_without_cutting_a_stream(
     world: OperatorSandbox, tmp_path: Path
 ) -> None:
+    deploy(world, NAME, longest=512, sequences=4)
+    world.wait_condition(NAME, "Ready", seconds=190)
     answer_is_streamed(world, tmp_path)
     prometheus_and_the_scaler_see_it(world)
     removal_drains_a_running_stream(world, tmp_path)
+
+
+@pytest.mark.timeout(480)
+def test_what_ends_the_engines_own_process_is_told_by_the_object(world: OperatorSandbox) -> None:
+    deploy(world, "long", longest=LONGEST_TOKENS, sequences=1)
+    reason = '.status.conditions[?(@.type=="Ready")].reason'
+    world.wait("long", reason, "Loading")
+    # Twice: the kubelet starts it again at once, and only then waits.
+    ends = "{.status.containerStatuses[0].restartCount}=1"
+    world.kubectl("wait", "pod", "-l", f"{LABEL_DEPLOYMENT}=long", f"--for=jsonpath={ends}", "--timeout=190s")
+    world.wait("long", reason, "OutOfDeviceMemory", seconds=190)
+    (pod,) = world.items("pods", of="long")
+    message = world.condition("long", "Ready")["message"]
+
+    assert "GiB of KV cache, 1.0 GiB are left; the engine proposes maxModelLen" in message
+    assert pod["metadata"]["name"] in message
+    # The front end's own last words name no cause: they are not what the kubelet has kept.
+    ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert "EngineCore failed to start" in ended["message"]
+    assert "Engine core initialization failed" not in ended["message"]
+    world.remove("long")
 
 
 def answer_is_streamed(world: OperatorSandbox, folder: Path) -> None:
