@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from builders.api_server import ApiServer
+from inference_fleet.api.names import ACCELERATOR_CLASS_KIND, API_VERSION, INFERENCE_DEPLOYMENT_KIND
 
 # How kubeconform finds the file of a kind; the core group has no name, and kubeconform takes its version for one.
 LOCATION: Final = "{{.Group}}-{{.ResourceAPIVersion}}-{{.ResourceKind}}.json"
+# An API server serves a new kind at once and publishes its schema a moment later.
+_PUBLISHED_WITHIN_SECONDS: Final = 30.0
 _PREFIX: Final = "#/components/schemas/"
 
 Schema = dict[str, Any]
@@ -18,13 +22,40 @@ Schema = dict[str, Any]
 
 def write_schemas(server: ApiServer, folder: Path) -> str:
     """One file a kind, fields that the server does not know refused; what to give kubeconform as schema location."""
-    _, index = server.request("GET", "/openapi/v3")
-    for path, place in index["paths"].items():
+    _await_ours(server)
+    for path, place in _places(server).items():
         if path.startswith(("api/", "apis/")):
-            status, document = server.request("GET", place["serverRelativeURL"])
-            assert status == 200, path
-            _write(document.get("components", {}).get("schemas", {}), folder=folder)
+            _write(_components(server, place), folder=folder)
     return str(folder / LOCATION)
+
+
+def _places(server: ApiServer) -> dict[str, str]:
+    """Where the document of each group and version is."""
+    status, index = server.request("GET", "/openapi/v3")
+    assert status == 200, index
+    return {path: place["serverRelativeURL"] for path, place in index["paths"].items()}
+
+
+def _components(server: ApiServer, place: str) -> Mapping[str, Schema]:
+    status, document = server.request("GET", place)
+    assert status == 200, place
+    found: Mapping[str, Schema] = document.get("components", {}).get("schemas", {})
+    return found
+
+
+def _await_ours(server: ApiServer) -> None:
+    """Returns when the schemas of both our kinds are published."""
+    deadline = time.monotonic() + _PUBLISHED_WITHIN_SECONDS
+    while not _publishes_ours(server):
+        assert time.monotonic() < deadline, f"the API server does not publish {API_VERSION}"
+        time.sleep(0.1)
+
+
+def _publishes_ours(server: ApiServer) -> bool:
+    place = _places(server).get(f"apis/{API_VERSION}")
+    names = _components(server, place) if place else {}
+    kinds = {name.rpartition(".")[2] for name in names}
+    return {INFERENCE_DEPLOYMENT_KIND, ACCELERATOR_CLASS_KIND} <= kinds
 
 
 def _write(components: Mapping[str, Schema], *, folder: Path) -> None:

@@ -32,6 +32,6 @@ def test_kubectl_finds_it_and_hands_it_the_kubeconfig(tmp_path: Path) -> None:
         explained = kubectl("inference-fleet", "explain", "chat/llama")
         assert explained.returncode == 0, explained.stderr
         assert explained.stdout.startswith("llama serves with 1 replica")
-        wrong = kubectl("inference-fleet", "explain", "llama")
+        wrong = kubectl("inference-fleet", "explain")
         assert wrong.returncode == 64
         assert "Usage: kubectl inference-fleet explain" in wrong.stderr
