@@ -14,6 +14,8 @@ from inference_fleet.cli.suggestions import patience_seconds
 
 # Beyond the cluster's time, for all the rest. What hangs then (a name server, a login helper) is left behind.
 SPARE_SECONDS: Final = 8.0
+# click's script for fish ends a description at its first comma.
+_SPLIT_AT_COMMAS: Final = ('string split "," $completion', 'string split --max 1 "," $completion')
 
 
 @click.command("completion")
@@ -32,7 +34,8 @@ def command(shell: str) -> None:
     """
     completion = get_completion_class(shell)
     assert completion is not None
-    click.echo(completion(cli, {}, PROGRAM, COMPLETION_VARIABLE).source())
+    script = completion(cli, {}, PROGRAM, COMPLETION_VARIABLE).source()
+    click.echo(script.replace(*_SPLIT_AT_COMMAS) if shell == "fish" else script)
 
 
 def end_in_time() -> None:

@@ -228,6 +228,13 @@ def test_bash_completes_with_the_script_that_is_printed(server: AnsweringServer)
     assert (done.stdout, done.stderr) == ("code/coder\n", "")
 
 
+def test_fish_shows_a_description_to_its_end() -> None:
+    line = asked("fish", "sandbox", "ex").stdout.rstrip("\n")
+    assert line == "plain,exec\tRun a command inside, where pods can be reached."
+    script = subprocess.run([PROGRAM, "completion", "fish"], capture_output=True, text=True, check=True).stdout
+    assert 'string split --max 1 "," $completion' in script
+
+
 def test_the_shell_reads_no_error() -> None:
     done = asked("bash", "explain", "--no-such", "")
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
