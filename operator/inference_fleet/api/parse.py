@@ -17,14 +17,40 @@ from inference_fleet.api.refusal import Refusal
 from inference_fleet.api.schema_rules import ERROR_TYPE
 
 MAXIMUM_REFUSALS = 20
-# What pydantic says of these types of error explains a parser, not a field.
+# What pydantic says of these types of error explains a parser, not a field. Braces: what pydantic tells beside them.
 _SENTENCES = {
-    "int_parsing": "must be a whole number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "greater_than_equal": "must be {ge} or more",
     "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
+    "less_than_equal": "must be {le} or less",
     "missing": "is missing",
+    "model_type": "must be an object",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_type": "must be a string (a number or a date needs quotes)",
+    "too_long": "must have at most {max_length} items",
+    "tuple_type": "must be a list",
 }
-_PYDANTICS_BEGINNING = "Input should "
+# Form of a text, by the end of its path: a regular expression is no sentence.
+_FORMS = {
+    ("acceleratorClassName",): "must hold only lower-case letters, digits, dashes and dots",
+    ("env", "name"): "is not one of the environment variables that may be set (see the API reference)",
+    ("huggingFace", "repository"): "must be a repository of the Hub, as owner/name",
+    ("image", "reference"): "must be an image with its digest, as registry/name@sha256:...",
+    ("objectives", "name"): "must hold only lower-case letters, digits and dashes",
+    ("s3", "uri"): "must be s3://bucket/folder",
+    ("schedules", "start"): 'must be five fields of cron, such as "0 7 * * 1-5"',
+    ("targetPercent",): 'must be a percentage without a sign, such as "99.5"',
+    ("variants", "name"): "must hold only lower-case letters, digits and dashes",
+    ("version",): 'must be a whole release in quotes, such as "0.33.0"',
+}
+_ABOUT_FORM = ("string_pattern_mismatch", "string_too_short", "string_type")
+_PYDANTICS_BEGINNINGS = {"Input should ": "must ", "String should ": "must ", "Value error, ": ""}
+# A union's members are told apart in an error's location by their types; nobody wrote these.
+_UNION_MEMBERS = ("int", "str")
 
 
 def parse_inference_deployment(obj: Mapping[str, Any]) -> InferenceDeploymentSpec | tuple[Refusal, ...]:
@@ -66,15 +92,19 @@ def merged_refusals(pod: PodSettings | None, *, path: str) -> tuple[Refusal, ...
 def _refusals(error: ValidationError | RecursionError, root: str) -> tuple[Refusal, ...]:
     if isinstance(error, RecursionError):
         return (Refusal(root, Reason.INVALID_SPEC, "is nested too deeply"),)
-    return tuple(
-        Refusal(_path(root, item), Reason.INVALID_SPEC, _sentence(item))
-        for item in error.errors(include_url=False, include_input=False)[:MAXIMUM_REFUSALS]
-    )
+    items = error.errors(include_url=False, include_input=False)
+    places = [tuple(item["loc"]) for item in items]
+    # A list whose only item cannot be read is not also too short.
+    told = [item for item in items if item["type"] != "too_short" or not _is_above_another(tuple(item["loc"]), places)]
+    return tuple(Refusal(_path(root, item), Reason.INVALID_SPEC, sentence(item)) for item in told[:MAXIMUM_REFUSALS])
+
+
+def _is_above_another(place: tuple[int | str, ...], places: Sequence[tuple[int | str, ...]]) -> bool:
+    return any(len(each) > len(place) and each[: len(place)] == place for each in places)
 
 
 def _path(root: str, item: ErrorDetails) -> str:
-    # A union's members are told apart in the location by their types; nobody wrote these.
-    location = [part for part in item["loc"] if part not in ("int", "str")]
+    location = [part for part in item["loc"] if part not in _UNION_MEMBERS]
     field = item.get("ctx", {}).get("field", "") if item["type"] == ERROR_TYPE else ""
     return path_text(root, location) + (f".{field}" if field else "")
 
@@ -87,11 +117,21 @@ def path_text(root: str, parts: Sequence[int | str]) -> str:
     return text
 
 
-def _sentence(item: ErrorDetails) -> str:
+def sentence(item: ErrorDetails) -> str:
     """What stands behind the field's path and a colon."""
-    if item["type"] in _SENTENCES:
-        return _SENTENCES[item["type"]]
+    kind, told = item["type"], item.get("ctx", {})
+    fields = tuple(part for part in item["loc"] if isinstance(part, str) and part not in _UNION_MEMBERS)
+    if kind in _ABOUT_FORM:
+        for end, form in _FORMS.items():
+            if fields[-len(end) :] == end:
+                return form
+    if kind in ("string_too_short", "too_short"):
+        least, unit = told["min_length"], "character" if kind == "string_too_short" else "item"
+        return "must not be empty" if least == 1 else f"must have at least {least} {unit}s"
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format_map(told)
     message = item["msg"]
-    if message.startswith(_PYDANTICS_BEGINNING):
-        return f"must {message.removeprefix(_PYDANTICS_BEGINNING)}"
+    for beginning, verb in _PYDANTICS_BEGINNINGS.items():
+        if message.startswith(beginning):
+            return verb + message.removeprefix(beginning)
     return message[0].lower() + message[1:] if message else "is not valid"

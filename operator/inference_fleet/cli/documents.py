@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inference_fleet.api.names import GROUP
+from inference_fleet.api.names import ACCELERATOR_CLASS_KIND, GROUP, INFERENCE_DEPLOYMENT_KIND
+from inference_fleet.cli.strict_yaml import documents_of
 
 if TYPE_CHECKING:
     from inference_fleet.engine.model_facts import ModelFacts
@@ -20,26 +22,51 @@ Document = Mapping[str, Any]
 
 # What kubectl takes from a folder.
 _SUFFIXES = (".yaml", ".yml", ".json")
+_KINDS = (INFERENCE_DEPLOYMENT_KIND, ACCELERATOR_CLASS_KIND)
+# What the parser says of the commonest mistakes, in words about the file.
+_YAML_WORDS = {
+    "found character that cannot start any token": "a tab, or a character that no value may begin with",
+    "did not find expected key": "the indentation does not match the lines above, or a colon is missing",
+    "did not find expected <document start>": "something stands behind a value that has ended; look at the quotes",
+}
 
 
 @dataclass(frozen=True)
 class Documents:
-    """What a stream of manifests has of our two kinds, in its order. Other kinds are left aside."""
+    """What a stream of manifests has of our two kinds, in its order. others: the kinds that are left aside."""
 
     deployments: tuple[Document, ...]
     accelerator_classes: Mapping[str, Document]
+    others: tuple[str, ...] = ()
 
 
 def read_documents(file: str) -> Documents:
     """Read a YAML or JSON file, all such files of a folder as kubectl does, or standard input for `-`.
 
-    Raises ClickException, with the file's name.
+    Raises ClickException, with the file's name; also for a kind of our group that there is not.
     """
     documents = [document for name in _files(file) for document in _read(name)]
-    ours = [each for each in documents if str(each.get("apiVersion", "")).partition("/")[0] == GROUP]
-    deployments = tuple(each for each in ours if each.get("kind") == "InferenceDeployment")
-    classes = {_name(each): each for each in ours if each.get("kind") == "AcceleratorClass"}
-    return Documents(deployments=deployments, accelerator_classes=classes)
+    kinds = [str(each.get("kind") or "(none)") for each in documents]
+    for kind, each in zip(kinds, documents, strict=True):
+        if kind not in _KINDS and str(each.get("apiVersion", "")).partition("/")[0] == GROUP:
+            near = difflib.get_close_matches(kind, _KINDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"set {' or '.join(_KINDS)}"
+            raise click.ClickException(f"{_called(file)}: kind: {kind} is not a kind of {GROUP}; {hint}")
+    # Whatever their version: a wrong one is refused, not overlooked.
+    deployments = tuple(each for each in documents if each.get("kind") == INFERENCE_DEPLOYMENT_KIND)
+    classes = {_name(each): each for each in documents if each.get("kind") == ACCELERATOR_CLASS_KIND}
+    others = tuple(dict.fromkeys(kind for kind in kinds if kind not in _KINDS))
+    return Documents(deployments=deployments, accelerator_classes=classes, others=others)
+
+
+def read_deployments(file: str) -> Documents:
+    """The same, where at least one InferenceDeployment is needed. Raises ClickException if there is none."""
+    documents = read_documents(file)
+    if not documents.deployments:
+        found = [*([ACCELERATOR_CLASS_KIND] if documents.accelerator_classes else []), *documents.others]
+        but = f", but {', '.join(found)}" if found else ": it is empty, or not a Kubernetes object"
+        raise click.ClickException(f"{_called(file)}: holds no InferenceDeployment{but}")
+    return documents
 
 
 def _files(file: str) -> tuple[str, ...]:
@@ -54,21 +81,25 @@ def _files(file: str) -> tuple[str, ...]:
 def _read(file: str) -> list[Document]:
     import yaml
 
-    name = "standard input" if file == "-" else file
+    name = _called(file)
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        # libyaml's where the build has it: it reads the same ten times as fast.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return list(_flat(yaml.load_all(text, Loader=loader)))
+        return list(_flat(documents_of(text)))
     except FileNotFoundError as error:
         raise click.UsageError(f"{name}: there is no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{name}: cannot be read: {error}") from error
+    except OSError as error:
+        raise click.ClickException(f"{name}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{name}: cannot be read: it is not text in UTF-8") from error
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
-        raise click.ClickException(f"{name}{where}: {problem}") from error
+        raise click.ClickException(f"{name}{where}: {_YAML_WORDS.get(problem, problem)}") from error
+
+
+def _called(file: str) -> str:
+    return "standard input" if file == "-" else file
 
 
 def read_model_config(file: str) -> ModelFacts:

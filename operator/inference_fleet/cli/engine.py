@@ -36,7 +36,7 @@ def flags(version: str | None, mark: str | None, output: Form) -> int:
     """List a release's flags: with a field of their own (typed), allowed in extraArgs, or denied."""
     release = engine_version(version or known_versions()[-1])
     if not isinstance(release, EngineVersion):
-        raise click.UsageError(f"--version: {release.message}. {release.suggestion or ''}".strip())
+        raise click.UsageError(f"--version: {release.message} {release.suggestion or ''}".strip())
     chosen = [flag for flag in release.flags.values() if mark is None or flag.mark == mark]
     if output == "json":
         rows = [

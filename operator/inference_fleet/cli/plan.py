@@ -45,14 +45,12 @@ def command(
 
     Exit status 2 if anything is refused, in any variant.
     """
-    from inference_fleet.cli.documents import read_documents, read_model_config
+    from inference_fleet.cli.documents import read_deployments, read_documents, read_model_config
     from inference_fleet.cli.plan_report import plan_report
     from inference_fleet.cli.plan_table import table
     from inference_fleet.engine.catalogue import built_in_accelerators
 
-    documents = read_documents(file)
-    if not documents.deployments:
-        raise click.ClickException(f"{file}: holds no InferenceDeployment")
+    documents = read_deployments(file)
     classes: dict[str, Mapping[str, Any]] = dict(built_in_accelerators())
     if accelerators is not None:
         classes |= read_documents(accelerators).accelerator_classes

@@ -10,7 +10,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.objective import Objective
 from inference_fleet.api.refusal import Advice, Refusal
-from inference_fleet.api.unknown_fields import unknown_fields
+from inference_fleet.cli.manifest_check import manifest_faults, with_faults
 from inference_fleet.cli.plan_alternatives import Alternative, alternatives
 from inference_fleet.engine.engine_plan import ESTIMATE_PROMPT_TOKENS, EnginePlan, Estimate, MemoryReport
 from inference_fleet.engine.model_facts import ModelFacts
@@ -58,13 +58,12 @@ def _result(deployment: Document, classes: Mapping[str, Document], config: Model
         verdict = Acceptance(spec=None, refusals=(Refusal(path, Reason.INVALID_SPEC, "is missing."),))
     else:
         verdict = accept(spec, Snapshot(deployment=deployment, accelerator_classes=classes), config=config)
-    strangers = unknown_fields(spec)
+    faults = manifest_faults(deployment, accelerator_classes=classes)
     return {
         "namespace": namespace,
         "name": name,
-        # An API server prunes fields that it does not know; kubectl refuses them before.
-        "accepted": verdict.accepted and not strangers,
-        "refusals": [_remark(refusal) for refusal in (*strangers, *verdict.all_refusals)],
+        "accepted": verdict.accepted and not faults,
+        "refusals": [_remark(refusal) for refusal in with_faults(faults, verdict.all_refusals)],
         "warnings": [_remark(advice) for advice in verdict.all_warnings],
         "variants": [_variant(variant, spec=verdict.spec, config=config) for variant in verdict.variants],
         "cost": _cost(verdict),

@@ -32,7 +32,8 @@ def table(result: Mapping[str, Any], *, full: bool, columns: int = _MOST_COLUMNS
         lines.append(f"  cost     {cost['minPerHour']:.2f} - {cost['maxPerHour']:.2f} {cost['currency']}/h")
     for kind in ("refusals", "warnings"):
         for remark in result[kind]:
-            lines += _wrapped(f"  {kind[:-1]:<8} ", f"{remark['path']}: {remark['message']}", columns)
+            words = f"{remark['path']}: {remark['message']}"
+            lines += _wrapped(f"  {kind[:-1]:<8} ", words if words[-1] in ".?" else f"{words}.", columns)
             if remark["suggestion"]:
                 lines += _wrapped(" " * 11, remark["suggestion"], columns)
     return "\n".join(lines)

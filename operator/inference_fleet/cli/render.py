@@ -42,12 +42,10 @@ def command(file: str, accelerators: str | None, output: Literal["yaml", "json"]
     """
     import yaml
 
-    from inference_fleet.cli.documents import read_documents
+    from inference_fleet.cli.documents import read_deployments, read_documents
     from inference_fleet.engine.catalogue import built_in_accelerators
 
-    documents = read_documents(file)
-    if not documents.deployments:
-        raise click.ClickException(f"{file}: holds no InferenceDeployment")
+    documents = read_deployments(file)
     classes: dict[str, Mapping[str, Any]] = dict(built_in_accelerators())
     if accelerators is not None:
         classes |= read_documents(accelerators).accelerator_classes
@@ -72,7 +70,7 @@ def command(file: str, accelerators: str | None, output: Literal["yaml", "json"]
 def _render(
     deployment: Mapping[str, Any], classes: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
-    from inference_fleet.api.unknown_fields import unknown_fields
+    from inference_fleet.cli.manifest_check import manifest_faults, with_faults
     from inference_fleet.planning.plan import plan, study
     from inference_fleet.planning.snapshot import Snapshot
     from inference_fleet.planning.writes import Create
@@ -90,8 +88,12 @@ def _render(
     open_classes = {name: _open(obj) for name, obj in classes.items()}
     snapshot = Snapshot(deployment={**deployment, "metadata": metadata}, accelerator_classes=open_classes)
     now = time.time()
-    found = (*unknown_fields(deployment.get("spec")), *study(snapshot, now=now).acceptance.all_refusals)
+    faults = manifest_faults(deployment, accelerator_classes=classes)
+    found = with_faults(faults, study(snapshot, now=now).acceptance.all_refusals)
     refusals = [f"{metadata['name']}: {refusal.text()}" for refusal in found]
+    if faults:
+        # The object would not get into a cluster.
+        return [], refusals
     made: dict[tuple[str, str], Mapping[str, Any]] = {}
     # What makes pods comes in a first plan, the rest in the one that finds it there.
     for _ in range(2):

@@ -48,10 +48,12 @@ def _run(**options: Any) -> None:
     try:
         settings = Settings(**given)
     except ValidationError as error:
+        from inference_fleet.api.parse import sentence
+
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         flag = f"--{where.replace('_', '-')}"
-        raise click.UsageError(f"{flag} ({_variable(where)}): {first['msg']}") from error
+        raise click.UsageError(f"{flag} ({_variable(where)}): {sentence(first)}") from error
     # kopf alone takes half a second to import: not for --help.
     from inference_fleet.adapters.ports import NoCluster
     from inference_fleet.controller.health import CannotServe

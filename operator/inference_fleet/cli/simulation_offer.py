@@ -70,24 +70,26 @@ def offer_on(file: str, accelerator: str, cost: str | None) -> Offer:
 
 
 def _deployment(file: str) -> tuple[Any, dict[str, Any]]:
-    from inference_fleet.cli.documents import read_documents
+    from inference_fleet.cli.documents import read_deployments
     from inference_fleet.engine.catalogue import built_in_accelerators
 
-    documents = read_documents(file)
+    documents = read_deployments(file)
     if len(documents.deployments) != 1:
         raise click.ClickException(f"{file}: holds {len(documents.deployments)} InferenceDeployments, expected one")
     return documents.deployments[0], {**built_in_accelerators(), **documents.accelerator_classes}
 
 
 def _checked(spec: Mapping[str, Any], deployment: Any, classes: Mapping[str, Any], *, said: str) -> Offer:
+    from inference_fleet.cli.manifest_check import manifest_faults, with_faults
     from inference_fleet.planning.acceptance import accept
     from inference_fleet.planning.limits import limits_of
     from inference_fleet.planning.snapshot import Snapshot
 
     verdict = accept(spec, Snapshot(deployment=deployment, accelerator_classes=classes))
-    if verdict.all_refusals:
-        refusal = verdict.all_refusals[0]
-        raise RefusedSpec(f"{said}: {refusal.path}: {refusal.message}")
+    faults = manifest_faults({**deployment, "spec": spec}, accelerator_classes=classes)
+    refusals = with_faults(faults, verdict.all_refusals)
+    if refusals:
+        raise RefusedSpec(f"{said}: {refusals[0].text()}")
     limits = limits_of(verdict, carried=(), now=0.0)
     assert limits is not None
     return Offer(limits, verdict)

@@ -139,7 +139,7 @@ def engine_version(version: str) -> EngineVersion | Refusal:
     """The release, or why it cannot be used. A patch newer than the data is taken, with `reviewed` false."""
     match = _VERSION.match(version)
     if match is None or match[1] not in KNOWN_MINORS:
-        known = ", ".join(f"{minor}.x" for minor in KNOWN_MINORS)
+        known = " and ".join(KNOWN_MINORS)
         return Refusal(
             VERSION_PATH,
             Reason.UNKNOWN_VERSION,

@@ -122,7 +122,20 @@ def test_several_faults_are_all_named() -> None:
             {"version": "0.33.0", "kvCache": {"gpuMemoryUtilizationPercent": 0.9}},
             "spec.engine.vllm.kvCache.gpuMemoryUtilizationPercent: must be a whole number",
         ),
-        ({"version": "0.33.0", "maxModelLen": 0}, "spec.engine.vllm.maxModelLen: must be greater than or equal to 1"),
+        ({"version": "0.33.0", "maxModelLen": 0}, "spec.engine.vllm.maxModelLen: must be 1 or more"),
+        ({"version": "0.33.0", "enforceEager": "often"}, "spec.engine.vllm.enforceEager: must be true or false"),
+        ({"version": "0.33.0", "batching": 64}, "spec.engine.vllm.batching: must be an object"),
+        ({"version": "0.33.0", "extraArgs": "--a"}, "spec.engine.vllm.extraArgs: must be a list"),
+        (
+            {"version": "0.33.0", "dtype": 16},
+            "spec.engine.vllm.dtype: must be a string (a number or a date needs quotes)",
+        ),
+        ({"version": "0.33.0", "dtype": ""}, "spec.engine.vllm.dtype: must not be empty"),
+        ({"version": "0.33.0", "dtype": "a" * 65}, "spec.engine.vllm.dtype: must have at most 64 characters"),
+        # Too short, of another type, and of another form: the same sentence says what would be right.
+        ({"version": "0.33"}, 'spec.engine.vllm.version: must be a whole release in quotes, such as "0.33.0"'),
+        ({"version": 0.33}, 'spec.engine.vllm.version: must be a whole release in quotes, such as "0.33.0"'),
+        ({"version": "latest"}, 'spec.engine.vllm.version: must be a whole release in quotes, such as "0.33.0"'),
         ({"version": "0.33.0", "quantization": {}}, "spec.engine.vllm.quantization.method: is missing"),
     ],
 )
@@ -131,6 +144,18 @@ def test_a_refusal_reads_as_a_sentence_about_its_field(vllm: dict[str, Any], wor
 
     assert isinstance(found, tuple)
     assert [refusal.text() for refusal in found] == [words]
+
+
+def test_a_list_whose_only_item_cannot_be_read_is_not_called_empty_too() -> None:
+    found = read(deployment(variants=[{"name": "a", "acceleratorClassName": "NVIDIA L4"}]))
+
+    assert isinstance(found, tuple)
+    assert [refusal.text() for refusal in found] == [
+        "spec.variants[0].acceleratorClassName: must hold only lower-case letters, digits, dashes and dots"
+    ]
+    empty = read(deployment(variants=[]))
+    assert isinstance(empty, tuple)
+    assert [refusal.text() for refusal in empty] == ["spec.variants: must not be empty"]
 
 
 def test_fields_of_a_newer_operator_are_ignored() -> None:

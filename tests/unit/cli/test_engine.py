@@ -64,7 +64,7 @@ def test_flags_can_be_chosen_by_mark_and_read_by_programs(capsys: pytest.Capture
 
 def test_an_unknown_release_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "flags", "--version", "0.1.0"]) == EXIT_USAGE
-    assert "0.33.x" in capsys.readouterr().err
+    assert "known are 0.32 and 0.33. Set 0.33.0." in capsys.readouterr().err
 
 
 def test_an_installed_vllm_that_is_known_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

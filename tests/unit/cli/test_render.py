@@ -60,3 +60,10 @@ def test_a_file_without_a_deployment_is_an_error(tmp_path: Path, capsys: pytest.
     path.write_text("kind: Service\n")
     assert run(["render", "-f", str(path)]) == EXIT_FAILED
     assert "holds no InferenceDeployment" in capsys.readouterr().err
+
+
+def test_what_kubectl_would_refuse_prints_no_objects(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample.write_text(sample.read_text(encoding="utf-8").replace("v1alpha1", "v1beta1"), encoding="utf-8")
+    assert run(["render", "-f", str(sample)]) == EXIT_REFUSED
+    printed = capsys.readouterr()
+    assert (printed.out, "v1beta1 is not a version that this operator has" in printed.err) == ("", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 
 from inference_fleet.api.conditions import Reason
@@ -48,7 +49,13 @@ def _of_checkpoint(case: Case) -> Iterator[Finding]:
 
 def _unknown(case: Case, name: str) -> Refusal:
     successor = case.version.removed_quantization.get(name)
-    way_out = f"Use {successor} instead." if successor else f"Known are {', '.join(case.version.quantization)}."
+    near = difflib.get_close_matches(name, list(case.version.quantization), n=1)
+    if successor:
+        way_out = f"Use {successor} instead."
+    elif near:
+        way_out = f"Did you mean {near[0]}?"
+    else:
+        way_out = f"Known are {', '.join(case.version.quantization)}."
     message = f"{name} is not a quantization method of vLLM {case.version.version}."
     return Refusal(_PATH, Reason.UNSUPPORTED_SETTING, message, way_out)
 

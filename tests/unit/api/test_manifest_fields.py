@@ -1,4 +1,4 @@
-"""Misspelt fields: named with the nearest one, at any depth; and none that the definition has is called unknown."""
+"""Misspelt and mistyped fields: named at any depth; and none that the definition has is called unknown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.crd import inference_deployment_crd
-from inference_fleet.api.unknown_fields import unknown_fields
+from inference_fleet.api.manifest_fields import field_faults
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from inference_fleet.api.unknown_fields import unknown_fields
     ],
 )
 def test_a_misspelt_field_is_named_with_the_nearest_one(spec: dict[Any, Any], path: str, words: str) -> None:
-    (refusal,) = unknown_fields(spec)
+    (refusal,) = field_faults(spec)
 
     assert refusal.path == path
     assert words in (refusal.suggestion or "")
@@ -34,7 +35,32 @@ def test_a_misspelt_field_is_named_with_the_nearest_one(spec: dict[Any, Any], pa
 
 @pytest.mark.parametrize("spec", [None, "text", [], {"engine": "vllm"}, {"variants": {"name": 1}}, {"variants": "ab"}])
 def test_values_of_another_type_are_left_to_the_parser(spec: object) -> None:
-    assert [refusal.path for refusal in unknown_fields(spec)] in ([], ["spec.variants.name"])
+    assert [refusal.path for refusal in field_faults(spec)] in ([], ["spec.variants.name"])
+
+
+@pytest.mark.parametrize(
+    ("vllm", "words"),
+    [
+        # Reading an object takes all of these; an API server says "must be of type integer".
+        ({"maxModelLen": "8192"}, "spec.engine.vllm.maxModelLen: must be a whole number, without quotes."),
+        ({"batching": {"maxNumSeqs": True}}, "spec.engine.vllm.batching.maxNumSeqs: must be a whole number."),
+        ({"enforceEager": "true"}, "spec.engine.vllm.enforceEager: must be true or false, without quotes."),
+        ({"enforceEager": 1}, "spec.engine.vllm.enforceEager: must be true or false."),
+    ],
+)
+def test_a_value_of_another_type_is_refused_where_reading_would_take_it(vllm: dict[str, Any], words: str) -> None:
+    assert [refusal.text() for refusal in field_faults({"engine": {"vllm": vllm}})] == [words]
+
+
+@pytest.mark.parametrize("surge", [1, "25%"])
+def test_a_field_of_two_types_takes_both(surge: object) -> None:
+    assert field_faults({"rollout": {"maxSurge": surge}}) == ()
+
+
+def test_a_class_is_held_to_its_own_fields() -> None:
+    (refusal,) = field_faults({"perfomance": {}, "devicesPerNode": 4}, model=AcceleratorClassSpec)
+
+    assert refusal.text() == "spec.perfomance: is not a field of this API. Did you mean performance?"
 
 
 def test_no_field_of_the_definition_is_unknown() -> None:
@@ -42,7 +68,7 @@ def test_no_field_of_the_definition_is_unknown() -> None:
     examples = list(_examples(schema))
 
     assert len(examples) > 150
-    assert [refusal.text() for example in examples for refusal in unknown_fields(example)] == []
+    assert [refusal.text() for example in examples for refusal in field_faults(example)] == []
 
 
 def _examples(schema: Mapping[str, Any]) -> Iterator[Any]:
@@ -58,4 +84,4 @@ def _examples(schema: Mapping[str, Any]) -> Iterator[Any]:
         for example in _examples(schema["additionalProperties"]):
             yield {"anything": example}
     else:
-        yield {"free": 1} if schema.get("type") == "object" else 1
+        yield {"object": {"free": 1}, "boolean": True}.get(schema.get("type", ""), 1)
