@@ -95,9 +95,10 @@ class Checkpoints:
             await self._save(key)
 
     async def _save(self, key: Key) -> None:
-        entry = self._tick.scaled[key]
+        # Both may have gone while others were written.
+        entry = self._tick.scaled.get(key)
         deployment = self._store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1])
-        if deployment is None or deployment["metadata"]["uid"] != entry.uid:
+        if entry is None or deployment is None or deployment["metadata"]["uid"] != entry.uid:
             return
         text = entry.memory.to_json()
         written = self._written.get(key)

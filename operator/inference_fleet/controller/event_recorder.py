@@ -20,7 +20,7 @@ REMEMBERED: Final = 4096
 MOST_WAITING: Final = 5000
 # Between two events while there is work of more weight.
 GIVE_WAY_SECONDS: Final = 0.2
-# Limits of events.k8s.io/v1.
+# Limits of events.k8s.io/v1, whose validation counts bytes.
 LONGEST_NOTE: Final = 1024
 LONGEST_INSTANCE: Final = 128
 
@@ -75,7 +75,7 @@ class EventRecorder:
             "action": "Reconcile",
             "reason": str(note.reason),
             "type": note.type,
-            "note": note.message[:LONGEST_NOTE],
+            "note": note.message.encode()[:LONGEST_NOTE].decode(errors="ignore"),
             "regarding": {
                 "apiVersion": INFERENCE_DEPLOYMENTS.api_version,
                 "kind": INFERENCE_DEPLOYMENTS.kind,

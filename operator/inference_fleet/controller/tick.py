@@ -48,7 +48,8 @@ class Scaled:
 class Tick:
     """Holds the last decision and the scaler's memory of every object.
 
-    remembered: memories read back at the start, by (key, uid).
+    remembered: memories of objects that are not being decided on, by (key, uid): as read back at the start, or from
+    before they were suspended.
     """
 
     store: Store
@@ -113,18 +114,17 @@ class Tick:
             except Exception:
                 # A fault of ours in one object must not leave the others without a decision.
                 _log.exception("%s/%s cannot be scaled", *key)
+                self._set_aside(key)
             if number % BATCH == 0:
                 await self.clock.sleep(0)
-        for key in self.scaled.keys() - set(self.store.deployments()):
-            del self.scaled[key]
+        self._forget_gone()
         self.last_tick = self.clock.monotonic()
 
     def _decide(self, key: Key, fleet: FleetSamples, samples: Mapping[str, PodSample], now: float) -> None:
         snapshot = self.store.snapshot(key)
-        if snapshot is None or not _scales(snapshot):
-            return
-        case = study(snapshot, now=now)
-        if case.limits is None:
+        case = study(snapshot, now=now) if snapshot is not None and _scales(snapshot) else None
+        if snapshot is None or case is None or case.limits is None:
+            self._set_aside(key)
             return
         names = [variant.name for variant in case.limits.variants]
         observation = observation_of(
@@ -140,8 +140,9 @@ class Tick:
         former = self.scaled.get(key)
         if former is not None and former.uid != uid:
             former = None
-        memory = former.memory if former else self.remembered.pop((key, uid), ScalerMemory.empty())
+        memory = former.memory if former else self.remembered.get((key, uid), ScalerMemory.empty())
         decision, memory = decide(memory, observation, case.limits, now)
+        self.remembered.pop((key, uid), None)
         seen = {variant.name: variant.desired for variant in observation.variants}
         self.scaled[key] = Scaled(uid, memory, decision, case.limits, observation, seen)
         if former is not None and former.decision.total != decision.total:
@@ -152,12 +153,27 @@ class Tick:
         elif _attainment_is_news(snapshot, decision, now=now):
             self.queue.add(key)
 
+    def _set_aside(self, key: Key) -> None:
+        """No decision is made on the object now: the last one ages and is not acted on; what was learned stays."""
+        if (entry := self.scaled.pop(key, None)) is not None:
+            self.remembered[key, entry.uid] = entry.memory
+            self.queue.add(key)
+
+    def _forget_gone(self) -> None:
+        there = set(self.store.deployments())
+        for key in self.scaled.keys() - there:
+            del self.scaled[key]
+        for key, uid in [of for of in self.remembered if self._uid(of[0]) != of[1]]:
+            # Also where a successor has taken the name.
+            del self.remembered[key, uid]
+
+    def _uid(self, key: Key) -> str | None:
+        deployment = self.store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1])
+        return None if deployment is None else str(deployment["metadata"]["uid"])
+
     def _current(self, key: Key) -> Scaled | None:
         entry = self.scaled.get(key)
-        deployment = self.store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1])
-        if entry is None or deployment is None or deployment["metadata"]["uid"] != entry.uid:
-            return None
-        return entry
+        return entry if entry is not None and entry.uid == self._uid(key) else None
 
 
 def _news(decision: Decision) -> tuple[object, ...]:

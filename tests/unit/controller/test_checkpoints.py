@@ -113,3 +113,22 @@ async def test_a_memory_that_another_wrote_meanwhile_is_overwritten_not_lost() -
             w.cluster.edit(CONFIG_MAPS, NAME, NAMESPACE, lambda obj: obj["data"].update({DATA_KEY: "{}"}))
             await w.clock.advance(AT_MOST_EVERY_SECONDS + 60)
             assert ScalerMemory.from_json(saved(w)["data"][DATA_KEY]) is not None
+
+
+async def test_an_object_that_goes_while_memories_are_written_ends_nothing() -> None:
+    async with world() as w:
+        for name in ("a", "b", "c"):
+            w.deploy(name)
+        async with w.running() as loop:
+            await w.clock.advance(60)
+
+            def remove_the_next(verb: str, resource: ports.Resource, name: str) -> None:
+                if resource == CONFIG_MAPS:
+                    loop.tick.scaled.pop((NAMESPACE, "b"), None)
+
+            w.cluster.before = remove_the_next
+            await loop.checkpoints.save_all()
+            assert {obj["metadata"]["name"] for obj in w.cluster.all(CONFIG_MAPS)} == {
+                "a-scaler-memory",
+                "c-scaler-memory",
+            }

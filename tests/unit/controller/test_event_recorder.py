@@ -12,7 +12,7 @@ from builders.clock import VirtualClock
 from builders.in_memory_cluster import InMemoryCluster
 from inference_fleet.adapters import ports
 from inference_fleet.adapters.resources import EVENTS
-from inference_fleet.controller.event_recorder import GIVE_WAY_SECONDS, SAME_AGAIN_SECONDS, EventRecorder
+from inference_fleet.controller.event_recorder import GIVE_WAY_SECONDS, LONGEST_NOTE, SAME_AGAIN_SECONDS, EventRecorder
 from inference_fleet.planning.writes import EventNote
 
 OBJECT = {"metadata": {"name": "llama", "namespace": "chat", "uid": "u", "resourceVersion": "1"}}
@@ -88,3 +88,10 @@ async def test_an_event_that_cannot_be_posted_is_given_up(case: Case, error: por
     case.note("next")
     await case.clock.settle()
     assert case.posted() == ["next"]
+
+
+async def test_a_note_is_cut_where_the_api_server_counts_its_bytes(case: Case) -> None:
+    case.note("ä" * LONGEST_NOTE)
+    await case.clock.settle()
+    (note,) = case.posted()
+    assert note == "ä" * (LONGEST_NOTE // 2)  # cut by characters it would be twice too long, and refused
