@@ -68,7 +68,7 @@ def table(document: Mapping[str, Any]) -> str:
     """Every run, then the summary."""
     points = {(each["trace"], each["seed"]): each["frontier"] for each in document["optimum"]}
     lines = [
-        f"{'trace':<{_TRACE_WIDTH}} {'seed':>4}  {'policy':<22} {'kept %':>7} {'worst 10 min':>12} {'cost':>9}"
+        f"{'trace':<{_TRACE_WIDTH}} {'seed':>4}  {'policy':<22} {'kept %':>7} {'worst 10 min':>13} {'cost':>9}"
         f" {'ratio':>6} {'mean':>6} {'peak':>5}"
     ]
     for run in document["runs"]:
@@ -76,10 +76,11 @@ def table(document: Mapping[str, Any]) -> str:
         ratio = _ratio(run, points)
         lines.append(
             f"{scenario['trace']:<{_TRACE_WIDTH}} {scenario['seed']:>4}  {_name(run['policy']):<22}"
-            f" {_text(result['attainmentPercent'], 2):>7} {_text(result['worstTenMinutesPercent'], 1):>12}"
+            f" {_text(result['attainmentPercent'], 2):>7} {_text(result['worstTenMinutesPercent'], 1):>13}"
             f" {result['cost']:>9.2f} {_text(ratio, 2):>6} {result['meanReplicas']:>6.2f} {result['peakReplicas']:>5}"
         )
-    lines.append("\nratio: cost by the cost of an offline optimum that keeps the promise equally often\n")
+    lines.append("\ncost: by the classes' prices; replica-hours where there are none (--engine)")
+    lines.append("ratio: cost divided by that of an offline optimum that keeps the promise as often\n")
     lines.append(f"{'policy':<22} {'traces':<8} {'ratio':>6} {'95 % interval':>15} {'least kept %':>13}  dominated by")
     classes = {row["traceClass"] for row in document["summary"]}
     for row in document["summary"]:

@@ -51,7 +51,7 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(short_help="Start a sandbox and keep it until it is ended.")
 @_name_option
 @_kubernetes_option
 @click.option(

@@ -105,27 +105,31 @@ def _choice(said: str, file: str) -> Choice:
 def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, str]]) -> str:
     """Accelerators beside one another: those that keep the promise first, by cost."""
     lines = [
-        f"{'accelerator':<{_CLASS_WIDTH}} {'promise':<8} {'kept %':>7} {'worst 10 min':>12} {'mean':>6} {'peak':>5}"
+        f"{'accelerator':<{_CLASS_WIDTH}} {'promise':<8} {'kept %':>7} {'worst 10 min':>13} {'mean':>6} {'peak':>5}"
         f" {'cost/h':>8} {'cost per 1M tokens':>19}"
     ]
     rows = []
+    any_priced = any(each["priced"] for each in documents)
     for document in documents:
         result = document["result"]
+        # Replica-hours and money are not compared.
+        comparable = document["priced"] or not any_priced
         kept = _is_kept(document)
         hours = result["replicaHours"] / result["meanReplicas"] if result["meanReplicas"] else 0.0
         hourly = result["cost"] / hours if hours else 0.0
         million = 1e6 * result["cost"] / result["tokens"] if result.get("tokens") else None
         line = (
             f"{document['accelerator']:<{_CLASS_WIDTH}} {'kept' if kept else 'missed':<8}"
-            f" {result['attainmentPercent'] or 0.0:>7.2f} {result['worstTenMinutesPercent'] or 0.0:>12.1f}"
-            f" {result['meanReplicas']:>6.2f} {result['peakReplicas']:>5} {hourly:>8.2f}"
-            f" {'-' if million is None else f'{million:.3f}':>19}"
+            f" {result['attainmentPercent'] or 0.0:>7.2f} {result['worstTenMinutesPercent'] or 0.0:>13.1f}"
+            f" {result['meanReplicas']:>6.2f} {result['peakReplicas']:>5} {f'{hourly:.2f}' if comparable else '-':>8}"
+            f" {'-' if million is None or not comparable else f'{million:.3f}':>19}"
         )
-        rows.append((not kept, hourly, line))
-    lines += [line for _, _, line in sorted(rows)]
+        rows.append((not kept, not comparable, hourly, line))
+    lines += [line for *_, line in sorted(rows)]
     lines += [f"{each['accelerator']:<{_CLASS_WIDTH}} refused  {each['refusal']}" for each in refused]
-    if any(not each["priced"] for each in documents):
-        lines.append(f"\n{_UNPRICED}: name one, as CLASS=COST")
+    if not all(each["priced"] for each in documents):
+        words = "no cost where the class has no price" if any_priced else _UNPRICED
+        lines.append(f"\n{words}: name one, as CLASS=COST")
     return "\n".join(lines)
 
 
@@ -139,12 +143,14 @@ def table(document: Mapping[str, Any]) -> str:
     if result["attainmentPercent"] is None:
         verdict = "no request was judged"
     cost = f"{result['replicaHours']:.2f} replica-hours"
+    all_judged = result["sent"] == scenario["requests"]
+    judged = "" if all_judged else f"; judged after the first {_span(scenario['warmUpSeconds'])}"
     lines = [
         f"{scenario['trace']}: {verdict}, with {result['meanReplicas']:.2f} replicas on average ({name})",
         f"  traffic     {scenario['requests']:,} requests in {_span(scenario['spanSeconds'])}"
-        f" ({scenario['traceClass']}), seed {scenario['seed']}",
+        f" ({scenario['traceClass']}), seed {scenario['seed']}{judged}",
         f"  promise     worst ten minutes {_percent(result['worstTenMinutesPercent'])};"
-        f" {result['failed']:,} of {result['sent']:,} requests failed",
+        f" {result['failed']:,} of {result['sent']:,} {'requests' if all_judged else 'judged requests'} failed",
         f"  first token {_quantiles(first)}{_threshold(scenario, 'TimeToFirstToken')}",
         f"  pace        {_quantiles(pace)}{_threshold(scenario, 'InterTokenLatency')}",
         f"  replicas    {sum(scenario['start'])} at first, at most {result['peakReplicas']};"

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, run
+from inference_fleet.cli.plan_table import table
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "inferencefleet.io/v1alpha1",
@@ -269,8 +270,8 @@ def test_the_table_shows_what_a_known_model_holds_and_how_fast_it_is(
     assert run(["plan", "-f", written(tmp_path, deployment(model=LLAMA, objectives=[goal]))]) == EXIT_OK
     text = capsys.readouterr().out
 
-    assert "fits: weights 15.0, KV" in text
-    assert "sequences of 8,192" in text
+    assert "fits: weights 15.0 (=), KV cache" in text
+    assert "sequences of 8,192 tokens, or " in text
     assert "bound" in text
     assert "cadence 1 ms: MISSED even by an idle replica" in text
     assert max(len(line) for line in text.splitlines() if "command" not in line) <= 120
@@ -341,4 +342,41 @@ def test_lines_are_no_wider_than_the_terminal(
     lines = capsys.readouterr().out.splitlines()
     # A flag is never broken: a line may be one word too long.
     assert [line for line in lines if len(line) > min(columns, 118) and " " in line.strip()] == []
-    assert any(line.startswith("    fits     with maxModelLen ") for line in lines)
+    assert any(line.startswith("    fits         with maxModelLen ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("at_one", "at_full", "words"),
+    [
+        (0.01, 0.02, "3 guessed tokens a step pay off whatever is accepted with 1 to 64 sequences"),
+        (0.3, 1.24, "pay off from ~0.3 accepted with 1 sequence, from ~1.2 accepted with 64"),
+        (0.3, 3.0, "pay off from ~0.3 accepted with 1 sequence, never with 64"),
+    ],
+)
+def test_the_table_says_when_speculation_pays(at_one: float, at_full: float, words: str) -> None:
+    speculation = {"numSpeculativeTokens": 3, "acceptedTokensToPay": {"atOne": at_one, "atFull": at_full}}
+    latency, rate = {"atOne": 0.02, "atFull": 0.04}, {"atOne": 50.0, "atFull": 1600.0}
+    estimate = {
+        "boundBy": "Compute",
+        "promptTokens": 1000,
+        "timeToFirstTokenSeconds": 0.1,
+        "interTokenLatencySeconds": latency,
+        "tokensPerSecond": rate,
+        "sequencesAtFull": 64,
+        "errorPercent": 50,
+        "speculation": speculation,
+    }
+    limits = {"maxModelLen": 8192, "maxNumSeqs": 64, "maxNumBatchedTokens": 2048}
+    memory = {"deviceBytes": 2**34, "budgetBytes": 2**33, "weightsBytes": None, "kvCacheTokens": None}
+    variant = {
+        "name": "a", "engineVersion": "0.33.0", "acceleratorClassName": "x", "devicesPerReplica": 1, "currency": None,
+        "memory": {**memory, "cheapestFix": None}, "estimate": estimate, "effective": limits, "command": ["vllm"],
+        "image": "i", "alternatives": [], "objectives": [],
+    }  # fmt: skip
+    cost = {"currency": None}
+    result = {
+        "name": "a", "namespace": "b", "accepted": True, "variants": [variant], "refusals": [], "warnings": [],
+        "cost": cost,
+    }  # fmt: skip
+
+    assert words in table(result, full=False)

@@ -191,6 +191,18 @@ def test_accelerators_stand_side_by_side(trace: Path, capsys: pytest.CaptureFixt
     assert "bfloat16" in documents[2]["refusal"] or documents[2]["refusal"]
 
 
+def test_a_class_without_a_price_is_not_ranked_by_cost(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = ROOT / "docs/tutorials/first-model.yaml"
+    # Counted as 1 an hour it would be the cheaper one.
+    argv = ["--accelerator", "nvidia-h100-80gb", "--accelerator", "nvidia-l4=9"]
+    assert run(["simulate", "--trace", str(trace), "-f", str(sample), *argv, *SMALL]) == EXIT_OK
+    _, l4, h100, _, note = capsys.readouterr().out.splitlines()
+    assert l4.startswith("nvidia-l4 ")
+    assert h100.split()[0] == "nvidia-h100-80gb"
+    assert h100.split()[-2:] == ["-", "-"]
+    assert "no cost where the class has no price" in note
+
+
 @pytest.mark.parametrize(
     "argv",
     [
