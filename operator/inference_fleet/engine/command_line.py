@@ -8,13 +8,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.refusal import Refusal
 from inference_fleet.engine.flag_values import BadValue, late_objection, read_value
-from inference_fleet.engine.versions import EngineVersion, Flag, engine_version
+from inference_fleet.engine.versions import KEPT_RELEASES, EngineVersion, Flag, engine_version
 
 # `--compilation-config.mode=3` means {"mode": 3} of --compilation-config.
 _DOTTED = re.compile(r"^(--[a-zA-Z][\w-]*)\.([\w.]+)$")
@@ -76,14 +76,14 @@ class _Parser(argparse.ArgumentParser):
         raise _Objection(message)
 
 
-@cache
+@lru_cache(maxsize=KEPT_RELEASES)
 def _options(version: str) -> Mapping[str, Flag]:
     known = engine_version(version)
     assert not isinstance(known, Refusal)
     return {spelling: flag for flag in known.flags.values() for spelling in flag.spellings}
 
 
-@cache
+@lru_cache(maxsize=KEPT_RELEASES)
 def _parser(version: str) -> _Parser:
     """The parser of vLLM again, from data; abbreviations work there, so they work here."""
     known = engine_version(version)

@@ -43,6 +43,5 @@ def known_faults() -> tuple[KnownFault, ...]:
     return tuple(KnownFault(**{"introduced": None, "fixed": None, **row}) for row in rows)
 
 
-@cache
 def _parts(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from inference_fleet.api.refusal import Refusal
 # Minor releases with a data file, oldest first.
 KNOWN_MINORS = ("0.32", "0.33")
 VERSION_PATH = "engine.vllm.version"
+# Patch numbers are users' to choose, so what is kept of them has an end; a fleet runs a handful.
+KEPT_RELEASES = 16
 
 FlagKind = Literal["switch", "presence", "text", "integer", "number", "size", "sizeOrAuto", "json", "jsonOrText"]
 Mark = Literal["typed", "allowed", "denied"]
@@ -162,7 +164,7 @@ def _data(minor: str) -> dict[str, Any]:
     return data
 
 
-@cache
+@lru_cache(maxsize=KEPT_RELEASES)
 def _load(version: str, minor: str) -> EngineVersion:
     return read_release(_data(minor), version=version)
 

@@ -57,7 +57,11 @@ def _variant(
 ) -> VariantObservation:
     pods = [pod for pool in pools for pod in pool.pods]
     ready = tuple(pod.name for pod in pods if pod.ready_since is not None)
-    starts = sorted((pod.ready_since, pod.ready_since - pod.created) for pod in pods if pod.ready_since is not None)
+    starts = sorted(
+        (pod.ready_since, pod.cold_start_seconds)
+        for pod in pods
+        if pod.ready_since is not None and pod.cold_start_seconds is not None
+    )
     return VariantObservation(
         name=name,
         desired=desired_replicas(pools, recorded=recorded),

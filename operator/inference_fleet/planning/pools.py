@@ -9,7 +9,7 @@ from typing import Any
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import ENGINE_CONTAINER, LABEL_REVISION, LABEL_VARIANT
 from inference_fleet.planning.fallen_pods import FAILING_FALLS, Fallen, connected, fallen_pods
-from inference_fleet.planning.pod_failures import failure_of, loads
+from inference_fleet.planning.pod_failures import engine_container, failure_of, loads
 from inference_fleet.planning.snapshot import Object, Snapshot
 from inference_fleet.planning.times import seconds
 
@@ -19,7 +19,8 @@ class PodView:
     """One pod that does not terminate. Exactly one of ready, unschedulable and failing holds, or none: it starts.
 
     created and ready_since: unix seconds. unschedulable: the scheduler's words. failing: why it will not get ready,
-    with words. node: where it runs. loading: the engine runs, and is not ready yet.
+    with words. node: where it runs. loading: the engine runs, and is not ready yet. cold_start_seconds: from its
+    creation to Ready, None if it is not ready, or not for the first time.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PodView:
     failing_words: str = ""
     node: str | None = None
     loading: bool = False
+    cold_start_seconds: float | None = None
 
     @property
     def starting(self) -> bool:
@@ -169,17 +171,34 @@ def _view(pod: Object, *, budget: float | None) -> PodView:
         unschedulable = str(scheduled.get("message") or "no node takes it")
     on_its_way = ready_since is None and unschedulable is None
     failure = failure_of(status, start_budget_seconds=budget) if on_its_way else None
+    created = seconds(pod["metadata"].get("creationTimestamp")) or 0.0
     return PodView(
         name=_name(pod),
         raw=pod,
-        created=seconds(pod["metadata"].get("creationTimestamp")) or 0.0,
+        created=created,
         ready_since=ready_since,
         unschedulable=unschedulable,
         failing=failure.reason if failure else None,
         failing_words=failure.words if failure else "",
         node=(pod.get("spec") or {}).get("nodeName"),
         loading=on_its_way and failure is None and loads(status),
+        cold_start_seconds=_cold_start(status, created=created, ready_since=ready_since, budget=budget),
     )
+
+
+def _cold_start(
+    status: Mapping[str, Any], *, created: float, ready_since: float | None, budget: float | None
+) -> float | None:
+    """From creation to Ready; None where the engine ran before, or has run for longer than a start may.
+
+    Created on Monday, out of the endpoints for a minute on Wednesday: no start took two days.
+    """
+    container = engine_container(status) or {}
+    if ready_since is None or int(container.get("restartCount") or 0):
+        return None
+    running = seconds(((container.get("state") or {}).get("running") or {}).get("startedAt"))
+    again = running is not None and budget is not None and ready_since - running > budget
+    return None if again else ready_since - created
 
 
 def _start_budget(replica_set: Object) -> float | None:

@@ -6,7 +6,14 @@ import pytest
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.refusal import Refusal
-from inference_fleet.engine.versions import BatchDefaults, EngineVersion, engine_version, known_versions
+from inference_fleet.engine.command_line import options_of
+from inference_fleet.engine.versions import (
+    KEPT_RELEASES,
+    BatchDefaults,
+    EngineVersion,
+    engine_version,
+    known_versions,
+)
 
 GIBIBYTE = 2**30
 
@@ -34,6 +41,16 @@ def test_an_unknown_release_is_refused_and_the_known_ones_are_named(version: str
 def test_a_newer_patch_of_a_known_minor_is_taken_but_not_as_reviewed() -> None:
     assert known("0.33.0").reviewed
     assert not known("0.33.7").reviewed
+
+
+def test_patches_that_nobody_runs_are_not_kept_for_ever() -> None:
+    first = known("0.33.1")
+    options = options_of(first)
+    for patch in range(100, 100 + 2 * KEPT_RELEASES):
+        options_of(known(f"0.33.{patch}"))
+
+    assert known("0.33.1") is not first
+    assert options_of(first) is not options
 
 
 def test_every_flag_is_typed_with_its_field_or_allowed_or_denied_with_a_reason(release: EngineVersion) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from builders.world import World
 from inference_fleet.api.conditions import Reason
+from inference_fleet.planning.counts import observation_of
 from inference_fleet.planning.pools import read_pools
 from inference_fleet.planning.times import seconds
 
@@ -44,6 +45,35 @@ def test_a_container_that_restarted_often_is_failing_until_it_is_ready() -> None
 def test_a_first_restart_is_still_a_start() -> None:
     containers = [{"name": "engine", "restartCount": 1, "state": {"running": {}}}]
     assert pool_with({"containerStatuses": containers}).starting == 1
+
+
+@pytest.mark.parametrize(
+    ("container", "took"),
+    [
+        ({"restartCount": 0, "state": {"running": {"startedAt": "2026-01-05T08:00:30Z"}}}, 7500.0),
+        # Ready again after a moment out of the endpoints: read as a start it would be two hours.
+        ({"restartCount": 0, "state": {"running": {"startedAt": "2026-01-05T08:00:00Z"}}}, None),
+        ({"restartCount": 1, "state": {"running": {"startedAt": "2026-01-05T10:04:00Z"}}}, None),
+        ({"restartCount": 0, "state": {}}, 7500.0),
+    ],
+    ids=["first", "again", "restarted", "unknown"],
+)
+def test_a_cold_start_is_the_first_one(container: dict[str, Any], took: float | None) -> None:
+    budget_seconds = 7470.0
+    world = World()
+    world.settle()
+    pod = world.of("Pod")[0]
+    pod["metadata"]["creationTimestamp"] = "2026-01-05T08:00:00Z"
+    pod["status"] = {
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-05T10:05:00Z"}],
+        "containerStatuses": [{"name": "engine", **container}],
+    }
+    probe = world.of("ReplicaSet")[0]["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+    probe |= {"failureThreshold": budget_seconds / 5, "periodSeconds": 5}
+    (pool,) = read_pools(world.snapshot())
+    assert pool.pods[0].cold_start_seconds == took
+    (variant,) = observation_of([pool], variants=["l4"]).variants
+    assert variant.cold_start_seconds == (() if took is None else (took,))
 
 
 def test_containers_that_are_not_the_engine_do_not_count() -> None:
