@@ -16,6 +16,34 @@ SECTIONS = {
     "reference": "Reference",
     "runbooks": "Runbooks",
 }
+# Pages in the order in which a reader needs them; a page that is not named here comes after them, by its heading.
+FIRST_PAGES = {
+    "tutorials": ("first-model", "on-your-cluster"),
+    "how-to": (
+        "install",
+        "scrape-engines",
+        "monitor",
+        "add-an-accelerator",
+        "add-a-model",
+        "when-it-does-not-start",
+        "serve-private-models",
+        "share-weights",
+        "air-gapped",
+        "set-objectives",
+        "batch-more",
+        "choose-quantization",
+        "use-speculation",
+        "roll-out-safely",
+        "use-a-gateway",
+        "gitops",
+        "use-karpenter-and-kueue",
+        "limit-tenants",
+        "migrate",
+        "upgrade-and-uninstall",
+    ),
+    "explanation": ("architecture", "rollout", "scaling", "memory", "speed"),
+    "reference": ("api", "conditions", "events", "engine-arguments", "command-line"),
+}
 _LINK = re.compile(r"(?<=\]\()(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")
 
 
@@ -43,14 +71,16 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
 
 
 def _pages(docs: Path, folder: Path) -> list[Any]:
-    """The pages of a folder by heading, then its folders."""
-    pages = sorted((_heading(path), str(path.relative_to(docs))) for path in folder.glob("*.md"))
+    """The pages of a folder in the order of a reader, then by heading; then its folders."""
+    first = FIRST_PAGES.get(folder.name, ())
+    places = {name: place for place, name in enumerate(first)}
+    found = sorted(folder.glob("*.md"), key=lambda path: (places.get(path.stem, len(first)), _heading(path), path.name))
     below = [
         {path.name.capitalize(): _pages(docs, path)}
         for path in sorted(folder.iterdir())
         if path.is_dir() and any(path.glob("*.md"))
     ]
-    return [{title: path} for title, path in pages] + below
+    return [{_heading(path): str(path.relative_to(docs))} for path in found] + below
 
 
 def _heading(path: Path) -> str:
