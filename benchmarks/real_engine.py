@@ -1,10 +1,11 @@
 """The laboratory's engine against real vLLM on processor cores: learned on one half of a run, judged on the other.
 
-    python benchmarks/real_engine.py [--seconds S] [--rate R] [--seed N] [--output FILE]
+    python benchmarks/real_engine.py [--seconds S] [--rate R] [--seed N] [--output FILE] [--keep FILE | --kept FILE]
 
 Real vLLM serves its tiny model while seeded requests are sent in wall-clock time. The scaler sees its metrics every
 15 s, as in a cluster, and learns the time of a step; what it has learned by half-time is all that the laboratory is
-told. The same requests then run in virtual time. Needs `make setup-engine`, and a machine without other work.
+told. The same requests then run in virtual time. Needs `make setup-engine`, and a machine without other work. What was
+measured can be kept, and judged again without an engine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -52,8 +54,6 @@ ARGUMENTS = (
     *("--max-num-batched-tokens", str(MAX_NUM_BATCHED_TOKENS), "--gpu-memory-utilization", "0.5"),
     *("--enforce-eager", "--no-enable-prefix-caching"),
 )
-# Weighs next to nothing: the fit is then that of the samples alone.
-NO_PRIOR = StepTimeModel(base_seconds=1.0, per_prefill_token_seconds=1.0, per_decoding_sequence_seconds=1.0)
 SCRAPE_SECONDS = 5.0
 SCRAPES_PER_TICK = 3
 LONGEST_DRAIN_SECONDS = 600.0
@@ -90,10 +90,15 @@ class Page:
 
 @dataclass(frozen=True)
 class Run:
-    """What was measured: requests in the order of arrival, and the metrics page every few seconds."""
+    """What was measured: requests in the order of arrival, and the metrics page every few seconds. version: of vLLM;
+    load_average: of the machine at the end.
+    """
 
     outcomes: Sequence[Outcome]
     pages: Sequence[Page]
+    version: str
+    cores: int | None
+    load_average: float
 
 
 def main() -> int:
@@ -103,18 +108,26 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=2.2, help="requests a second; twice as many in a burst")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks/results/real-engine.json")
+    parser.add_argument("--keep", type=Path, help="write what was measured to this file")
+    parser.add_argument("--kept", type=Path, help="judge what was measured earlier, with the same other options")
     options = parser.parse_args()
-    engine = find_real_engine()
-    if engine is None:
-        parser.error("no real engine here: run `make setup-engine`")
     arrivals = traffic(options.seconds, rate=options.rate, seed=options.seed)
-    with tempfile.TemporaryDirectory() as folder, serving(engine, folder=Path(folder), arguments=ARGUMENTS) as server:
-        run = asyncio.run(_measured(arrivals, url=server.url))
+    if options.kept:
+        run = from_document(json.loads(options.kept.read_text(encoding="utf-8")))
+    else:
+        engine = find_real_engine()
+        if engine is None:
+            parser.error("no real engine here: run `make setup-engine`")
+        folder = tempfile.TemporaryDirectory()
+        with folder, serving(engine, folder=Path(folder.name), arguments=ARGUMENTS) as server:
+            run = asyncio.run(_measured(arrivals, url=server.url, version=engine.version))
+    if options.keep:
+        options.keep.write_text(json.dumps(as_document(run)) + "\n", encoding="utf-8")
     half = options.seconds / 2
     fit = learned([page for page in run.pages if page.seconds <= half])
-    steps = {"asTheScaler": fit.model(DEFAULT_STEP_TIME), "withoutPrior": fit.model(NO_PRIOR)}
+    steps = {"asTheScaler": fit.model(DEFAULT_STEP_TIME), "withoutPrior": least_squares(fit)}
     document = {
-        "vllm": engine.version,
+        "vllm": run.version,
         "arguments": list(ARGUMENTS),
         "seconds": options.seconds,
         "seed": options.seed,
@@ -122,8 +135,8 @@ def main() -> int:
         "failed": sum(outcome.fate is not Fate.COMPLETED for outcome in run.outcomes),
         **{name: _judged(run, arrivals, step, half=half) for name, step in steps.items()},
         "sendLagSecondsP99": send_lag_seconds(run.outcomes),
-        "cores": os.cpu_count(),
-        "loadAverage": round(os.getloadavg()[0], 1),
+        "cores": run.cores,
+        "loadAverage": run.load_average,
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -150,7 +163,7 @@ def traffic(seconds: float, *, rate: float, seed: int) -> Arrivals:
     return made.taken(made.input_tokens + made.output_tokens < CONTEXT_TOKENS)
 
 
-async def _measured(arrivals: Arrivals, *, url: str) -> Run:
+async def _measured(arrivals: Arrivals, *, url: str, version: str) -> Run:
     # What is compiled or allocated at the first request is no part of a step.
     await replayed(Arrivals.sorted(np.zeros(4), np.full(4, 500), np.full(4, 20)), url=url, model=MODEL_NAME)
     pages: list[Page] = []
@@ -160,7 +173,18 @@ async def _measured(arrivals: Arrivals, *, url: str) -> Run:
     scraping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await scraping
-    return Run(outcomes, pages)
+    return Run(outcomes, pages, version=version, cores=os.cpu_count(), load_average=round(os.getloadavg()[0], 1))
+
+
+def as_document(run: Run) -> dict[str, Any]:
+    """A measurement for a file."""
+    return dataclasses.asdict(run)
+
+
+def from_document(document: Mapping[str, Any]) -> Run:
+    """The measurement back."""
+    outcomes = [Outcome(**{**outcome, "fate": Fate(outcome["fate"])}) for outcome in document["outcomes"]]
+    return Run(**{**document, "outcomes": outcomes, "pages": [Page(**page) for page in document["pages"]]})
 
 
 async def _scrape(url: str, *, into: list[Page], began: float) -> None:
@@ -201,6 +225,21 @@ def learned(pages: Sequence[Page]) -> StepTimeFit:
         seen = VariantObservation("engine", desired=1, ready=1, ready_pods=("engine",), pods=(sample,))
         _, memory = decide(memory, Observation(variants=(seen,)), limits, page.seconds)
     return memory.variant("engine").fit
+
+
+def least_squares(fit: StepTimeFit) -> StepTimeModel:
+    """The samples alone: what fits them best, the coefficients that would be negative left out."""
+    a00, a01, a02, a11, a12, a22 = fit.a
+    matrix, right = np.array([[a00, a01, a02], [a01, a11, a12], [a02, a12, a22]]), np.array(fit.r)
+    used, found = [0, 1, 2], np.zeros(3)
+    while used:
+        solved = np.linalg.lstsq(matrix[np.ix_(used, used)], right[used], rcond=None)[0]
+        if solved.min() >= 0:
+            found[used] = solved
+            break
+        used = [place for place, value in zip(used, solved, strict=True) if value > 0]
+    base, prefill, sequence = found.tolist()
+    return StepTimeModel(base_seconds=base, per_prefill_token_seconds=prefill, per_decoding_sequence_seconds=sequence)
 
 
 def _judged(run: Run, arrivals: Arrivals, step: StepTimeModel, *, half: float) -> dict[str, Any]:

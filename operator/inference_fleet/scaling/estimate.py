@@ -15,7 +15,6 @@ from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, O
 from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, VariantMemory
 from inference_fleet.scaling.misses import broken_promises, counted
 from inference_fleet.scaling.overload import BACKLOG_SHARE
-from inference_fleet.scaling.pod_counters import PodChange
 from inference_fleet.scaling.price import (
     Choice,
     cheapest,
@@ -24,7 +23,7 @@ from inference_fleet.scaling.price import (
 )
 from inference_fleet.scaling.promise import Promise, promise_of, unavoidable_share
 from inference_fleet.scaling.signals import FleetLoad
-from inference_fleet.scaling.step_time_fit import FEWEST_STEPS, FEWEST_TOKENS, StepSample
+from inference_fleet.scaling.step_time_fit import step_sample
 from inference_fleet.scaling.types import Limits, Observation, SignalState
 from inference_fleet.scaling.violation_curve import ViolationCurve
 
@@ -210,24 +209,12 @@ def _with_fits(variants: _Variants, load: FleetLoad, *, now: float, age: float) 
     found = []
     for name, learned in variants:
         if learned.fit.due(now=now, age=age):
-            samples = [s for change in load.changes if change.variant == name for s in _step_samples(change)]
+            told = [step_sample(change) for change in load.changes if change.variant == name]
+            samples = [sample for sample in told if sample is not None]
             fit = learned.fit.learned(samples, now=now)
             learned = replace(learned, fit=fit) if fit is not learned.fit else learned
         found.append((name, learned))
     return tuple(found)
-
-
-def _step_samples(change: PodChange) -> tuple[StepSample, ...]:
-    if change.steps <= FEWEST_STEPS or change.inter_tokens <= FEWEST_TOKENS:
-        return ()
-    return (
-        StepSample(
-            seconds=change.inter_token_seconds / change.inter_tokens,
-            prefill_tokens=change.prompt / change.steps,
-            sequences=change.inter_tokens / change.steps,
-            steps=change.steps,
-        ),
-    )
 
 
 def _ready(observation: Observation, limits: Limits, worth: Sequence[float]) -> float:
