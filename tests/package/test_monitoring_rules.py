@@ -48,7 +48,7 @@ def test_every_alert_leads_to_its_runbook() -> None:
         assert address.endswith(f"/docs/runbooks/{name}.md")
         page = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
         assert page.startswith(f"# {name}\n")
-        assert [part for part in ("**Means**", "**Look**", "**Do**") if part not in page] == [], name
+        assert [part for part in ("**Meaning**", "**Look**", "**Do**") if part not in page] == [], name
 
 
 def test_every_alert_is_seen_to_fire() -> None:
