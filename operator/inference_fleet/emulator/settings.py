@@ -59,7 +59,8 @@ def engine_settings(
 ) -> EngineSettings | StartFailure:
     """The settings that follow from `options`: vLLM's option names (`max_num_seqs`) and the values given for them.
 
-    Fails as vLLM fails after parsing: a batch smaller than its sequences, a model longer than its cache.
+    Fails as vLLM fails after parsing: a folder without a model, a batch smaller than its sequences, a model longer than
+    its cache.
     """
     if switches.out_of_memory:
         return StartFailure(
@@ -69,6 +70,8 @@ def engine_settings(
             )
         )
     model = _text(options, "model_tag") or _text(options, "model") or "emulated-model"
+    if model.startswith("/") and not (Path(model) / "config.json").is_file():
+        return _no_model_there(model)
     max_num_seqs = _number(options, "max_num_seqs", _DEFAULT_MAX_NUM_SEQS)
     block_size = _number(options, "block_size", _DEFAULT_BLOCK_SIZE)
     kv_cache_tokens = _kv_cache_tokens(options, switches, block_size=block_size)
@@ -126,6 +129,23 @@ def engine_settings(
             num_speculative_tokens=speculation.num_tokens if speculation else 0,
             max_loras=_number(options, "max_loras", 1) if options.get("enable_lora") is True else None,
         ),
+    )
+
+
+def _no_model_there(folder: str) -> StartFailure:
+    """A path of this machine; the hub's names and addresses of object storage are taken on trust."""
+    if not Path(folder).is_dir():
+        return StartFailure(
+            (
+                "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or "
+                f"'namespace/repo_name': '{folder}'. Use `repo_type` argument if needed.",
+            )
+        )
+    return StartFailure(
+        (
+            "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
+            f"  Value error, Invalid repository ID or local directory specified: '{folder}'.",
+        )
     )
 
 

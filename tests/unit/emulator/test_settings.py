@@ -63,6 +63,12 @@ def test_length_of_a_checkpoint_on_disk_is_its_own(tmp_path: Path) -> None:
     assert started(model=str(tmp_path)).max_model_len == 8192
 
 
+def test_a_folder_must_hold_a_model(tmp_path: Path) -> None:
+    assert "local directory specified" in failed(model=str(tmp_path)).lines[1]
+    assert "Repo id must be in the form" in failed(model=str(tmp_path / "missing")).lines[0]
+    assert started(model="s3://bucket/model", load_format="runai_streamer").model == "s3://bucket/model"
+
+
 def test_out_of_memory_at_start_says_what_vllm_says() -> None:
     failure = failed(Switches(out_of_memory=1))
     assert "CUDA out of memory" in failure.lines[0]

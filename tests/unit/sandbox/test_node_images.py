@@ -52,6 +52,7 @@ def test_an_engine_image_without_command_runs_its_entry_point() -> None:
         "evil-vllm/vllm-openai:v0.33.0",
         "localhost:5000/vllm-openai:v0.33.0",
         "ghcr.io/inference-fleet/operator-evil:v1",
+        "ghcr.io/inference-fleet/tiny-model:v1",  # where there is no model
         "",
     ],
 )
@@ -94,6 +95,27 @@ def test_a_real_engine_serves_its_own_model_under_the_pods_name(
     assert program.argv[0] == "/vllm/python"
     assert program.argv[3:] == ("--model", "/tiny", *served)
     assert program.environment == ENVIRONMENT
+
+
+@pytest.mark.parametrize("model", ["/weights", "/weights/llama", "s3://bucket/model"])
+def test_a_real_engine_reads_a_folder_or_an_address_itself(model: str) -> None:
+    args = ("--model", model, "--served-model-name", "a")
+    program = REAL.program("vllm/vllm-openai:v0.32.0", command=("vllm", "serve"), args=args)
+    assert isinstance(program, Program)
+    assert program.argv[3:] == args
+
+
+def test_the_image_of_a_model_is_a_folder_to_mount_and_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "model" / "part").mkdir(parents=True)
+    catalog = ImageCatalog(engine=EngineKind.EMULATED, model=tmp_path / "model", python="/py")
+    image = "registry.example/inference-fleet/tiny-model@sha256:" + "a" * 64
+    assert catalog.find(image) == image
+    assert catalog.volume(image) == tmp_path / "model"
+    assert catalog.volume(image, path="part") == tmp_path / "model" / "part"
+    for path in ("missing", ".."):
+        assert isinstance(catalog.volume(image, path=path), NotRunnable)
+    assert isinstance(catalog.program(image, command=("sh",), args=()), NotRunnable)
+    assert isinstance(catalog.volume("vllm/vllm-openai:v0.33.0"), NotRunnable)
 
 
 def test_a_real_engine_that_is_not_set_up_is_said() -> None:

@@ -18,6 +18,7 @@ from inference_fleet.sandbox.node.grpc_services import Refused
 from inference_fleet.sandbox.node.image_service import ImageService
 from inference_fleet.sandbox.node.images import EngineKind, ImageCatalog
 from inference_fleet.sandbox.node.launcher import LaunchOrder
+from inference_fleet.sandbox.node.model_folder import write_model_folder
 from inference_fleet.sandbox.node.runtime_service import RuntimeService
 from inference_fleet.sandbox.node.sandbox_network import NetworkError, PodLink
 from inference_fleet.sandbox.stubs_generation import load_stubs
@@ -246,6 +247,22 @@ def test_the_order_carries_user_network_volumes_and_environment(
     assert resolver.target == "/etc/resolv.conf"
     assert order.environment["HOME"] == "/cache"
     assert order.environment["INFERENCE_FLEET_EMULATOR_VERSION"] == "0.33.0"
+
+
+def test_an_image_volume_is_the_images_folder_read_only(cri: ModuleType, machine: FakeMachine, tmp_path: Path) -> None:
+    model = write_model_folder(tmp_path / "model")
+    catalog = ImageCatalog(engine=EngineKind.EMULATED, model=model)
+    runtime = RuntimeService(cri, catalog, machine, machine.launch, folder=tmp_path)
+    pod = sandbox(runtime, tmp_path)
+    image = cri.ImageSpec(image="example.com/inference-fleet/tiny-model@sha256:" + "0" * 64)
+    start(runtime, container(runtime, pod, mounts=[cri.Mount(image=image, container_path="/weights")]))
+    (volume,) = [each for each in machine.processes[0].order.volumes if each.target == "/weights"]
+    assert (volume.source, volume.read_only) == (str(model), True)
+    assert (model / "config.json").is_file()
+    for more in ({"image": cri.ImageSpec(image="busybox")}, {"image": image, "image_sub_path": "missing"}):
+        with pytest.raises(Refused, match=r"busybox|missing"):
+            start(runtime, container(runtime, pod, mounts=[cri.Mount(container_path="/weights", **more)]))
+    runtime.stop_everything()
 
 
 def test_names_are_looked_up_where_the_pod_says_and_nowhere_else(

@@ -16,6 +16,8 @@ from inference_fleet.sandbox.real_engine import ENVIRONMENT, RealEngine
 # What a default engine image is called with any registry's host before it; the tag names vLLM's version.
 _ENGINE_REPOSITORIES = ("vllm/vllm-openai", "vllm/vllm-openai-rocm", "vllm/vllm-openai-cpu", "vllm/vllm-tpu")
 _OPERATOR_REPOSITORY = "inference-fleet/operator"
+# A model's files and nothing to run, to be mounted as an image volume.
+_MODEL_REPOSITORY = "inference-fleet/tiny-model"
 # What else says which files are the model's.
 _MODEL_OPTIONS = ("--model", "--revision", "--tokenizer", "--tokenizer-revision", "--code-revision", "--hf-config-path")
 # As the Dockerfile says.
@@ -58,21 +60,33 @@ class ImageCatalog:
         What the engine images run.
     real_engine
         The installed vLLM; only needed for EngineKind.VLLM.
+    model
+        The folder that a model's image holds; None where there is no such image.
     python
         The interpreter that has inference_fleet.
     """
 
     engine: EngineKind
     real_engine: RealEngine | None = None
+    model: Path | None = None
     python: str = sys.executable
 
     def find(self, image: str) -> str | NotRunnable:
         """The image's reference if there is such an image, as a pull would say."""
-        if _is_operator(image) or _engine_version(image) is not None:
+        if _is_operator(image) or _engine_version(image) is not None or self._is_model(image):
             return image
         return NotRunnable(
-            f"{image}: the sandbox pulls nothing; it knows the operator's image and vLLM's with a version as tag"
+            f"{image}: the sandbox pulls nothing; it knows the operator's image, vLLM's with a version as tag, and "
+            f"{_MODEL_REPOSITORY} as a volume"
         )
+
+    def volume(self, image: str, *, path: str = "") -> Path | NotRunnable:
+        """The folder, or what lies at the relative `path` in it, that an image volume shows."""
+        if self.model is None or not self._is_model(image):
+            return NotRunnable(f"{image} holds nothing to mount")
+        found = self.model / path
+        inside = found.resolve().is_relative_to(self.model.resolve())
+        return found if inside and found.exists() else NotRunnable(f"{image} has no {path}")
 
     def user(self, image: str) -> int:
         """Whom the image itself runs as; the kubelet holds back a pod that may not be root of an image that is."""
@@ -93,7 +107,12 @@ class ImageCatalog:
             return found
         if _is_operator(image):
             return self._operator(command, args=args)
+        if self._is_model(image):
+            return NotRunnable(f"{image} is a model: it has nothing to run")
         return self._engine(_engine_version(image) or "", command=command, args=args)
+
+    def _is_model(self, image: str) -> bool:
+        return self.model is not None and _names(image, _MODEL_REPOSITORY)
 
     def _operator(self, command: Sequence[str], *, args: Sequence[str]) -> Program | NotRunnable:
         if command and os.path.basename(command[0]) not in _OPERATOR_PROGRAMS:
@@ -127,7 +146,10 @@ def _serve_arguments(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_model(arguments: Sequence[str], *, model: str) -> tuple[str, ...]:
-    """The arguments with the one model this machine has in the place of the one they name, under that one's name."""
+    """The arguments with the one model this machine has in the place of the hub's that they name, under its name.
+
+    A folder, of a volume for example, and an address of object storage stay: the engine reads them itself.
+    """
     words, rest = list(arguments), []
     named = words.pop(0) if words and not words[0].startswith("-") else ""
     while words:
@@ -138,6 +160,8 @@ def _with_model(arguments: Sequence[str], *, model: str) -> tuple[str, ...]:
         if not equals and words:
             value = words.pop(0)
         named = value if option == "--model" else named
+    if named.startswith("/") or "://" in named:
+        return tuple(arguments)
     if named and not any(word.startswith("--served-model-name") for word in rest):
         rest += ["--served-model-name", named]
     return ("--model", model, *rest)
@@ -148,15 +172,20 @@ def _refused(program: str, *, allowed: Sequence[str]) -> NotRunnable:
 
 
 def _is_operator(image: str) -> bool:
-    return _repository(image).endswith(f"/{_OPERATOR_REPOSITORY}") or _repository(image) == _OPERATOR_REPOSITORY
+    return _names(image, _OPERATOR_REPOSITORY)
 
 
 def _engine_version(image: str) -> str | None:
-    repository = _repository(image)
-    if not any(repository == known or repository.endswith(f"/{known}") for known in _ENGINE_REPOSITORIES):
+    if not any(_names(image, known) for known in _ENGINE_REPOSITORIES):
         return None
     matched = _ENGINE_TAG.match(_tag(image))
     return matched.group(1) if matched else None
+
+
+def _names(image: str, known: str) -> bool:
+    """Whether the image is of that repository, at whatever registry."""
+    repository = _repository(image)
+    return repository == known or repository.endswith(f"/{known}")
 
 
 def _repository(image: str) -> str:

@@ -18,9 +18,9 @@ def launch_order(sandbox: PodSandbox, config: Any, *, catalog: ImageCatalog, roo
     program = catalog.program(config.image.image, command=tuple(config.command), args=tuple(config.args))
     if isinstance(program, NotRunnable):
         return program
-    missing = [mount.host_path for mount in config.mounts if not mount.host_path]
-    if missing:
-        return NotRunnable("image volumes cannot be mounted: the sandbox has no images")
+    volumes = _volumes(sandbox, config, catalog=catalog)
+    if isinstance(volumes, NotRunnable):
+        return volumes
     security = config.linux.security_context
     return LaunchOrder(
         argv=program.argv,
@@ -31,7 +31,7 @@ def launch_order(sandbox: PodSandbox, config: Any, *, catalog: ImageCatalog, roo
         read_only_root=security.readonly_rootfs,
         user=_user(config, catalog=catalog),
         group=security.run_as_group.value,
-        volumes=_volumes(sandbox, config),
+        volumes=volumes,
         kept=catalog.folders(),
         network=sandbox.link.descriptor if sandbox.link else None,
         report=_UNREPORTED,
@@ -53,8 +53,16 @@ def container_environment(sandbox: PodSandbox, config: Any, *, program: Program)
     return {**usual, **program.environment, **given}
 
 
-def _volumes(sandbox: PodSandbox, config: Any) -> tuple[VolumeMount, ...]:
-    volumes = [VolumeMount(mount.host_path, mount.container_path, read_only=mount.readonly) for mount in config.mounts]
+def _volumes(sandbox: PodSandbox, config: Any, *, catalog: ImageCatalog) -> tuple[VolumeMount, ...] | NotRunnable:
+    volumes = []
+    for mount in config.mounts:
+        source, read_only = mount.host_path, mount.readonly
+        if mount.image.image:
+            found = catalog.volume(mount.image.image, path=mount.image_sub_path)
+            if isinstance(found, NotRunnable):
+                return found
+            source, read_only = str(found), True
+        volumes.append(VolumeMount(source, mount.container_path, read_only=read_only))
     if sandbox.resolver_file and RESOLVER_FILE not in (volume.target for volume in volumes):
         volumes.append(VolumeMount(str(sandbox.resolver_file), RESOLVER_FILE, read_only=False))
     return tuple(volumes)

@@ -19,8 +19,9 @@ from inference_fleet.sandbox.node.container_process import adopt_orphans, launch
 from inference_fleet.sandbox.node.device_plugin import DevicePlugin, offer
 from inference_fleet.sandbox.node.grpc_services import service_handler
 from inference_fleet.sandbox.node.image_service import ImageService
-from inference_fleet.sandbox.node.images import ImageCatalog
+from inference_fleet.sandbox.node.images import EngineKind, ImageCatalog
 from inference_fleet.sandbox.node.kubelet import RUNTIME_SOCKET
+from inference_fleet.sandbox.node.model_folder import write_model_folder
 from inference_fleet.sandbox.node.runtime_service import RuntimeService
 from inference_fleet.sandbox.node.sandbox_network import PodNetwork
 from inference_fleet.sandbox.node.settings import NodeSettings, parse_settings
@@ -52,9 +53,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _runtime_service(settings: NodeSettings, *, stubs: Stubs) -> RuntimeService:
+    real_engine = find_real_engine() if settings.engine is EngineKind.VLLM else None
+    model = real_engine.model if real_engine else write_model_folder(settings.state / "tiny-model")
     return RuntimeService(
         messages=stubs.runtime,
-        catalog=ImageCatalog(engine=settings.engine, real_engine=find_real_engine()),
+        catalog=ImageCatalog(engine=settings.engine, real_engine=real_engine, model=model),
         network=PodNetwork(settings.index),
         launch=launch,
         folder=settings.state,
