@@ -1,7 +1,7 @@
 """How near scaling policies come to an offline optimum: benchmarks/scaling.md and benchmarks/results/scaling.json.
 
-    python benchmarks/scaling.py [--part PART ...] [--case NAME ...] [--seeds N] [--jobs N] [--seconds S] [--fresh]
-                                 [--tune] [--partial] [--output FOLDER]
+    python benchmarks/scaling.py [--part PART ...] [--case NAME ...] [--policy NAME ...] [--seeds N] [--jobs N]
+                                 [--seconds S] [--fresh] [--tune] [--partial] [--output FOLDER]
 
 Parts: slice (for tests), suite, ramp, conditions, variants, days; with TRACES=DIR also recorded and unseen. Every run
 is kept in the cache folder under what it depends on, so that a benchmark that was stopped (or ran out of --seconds)
@@ -31,8 +31,8 @@ from scaling_cases import Case, cases
 from scaling_table import page
 
 from inference_fleet.simulation.batch import Finished, OptimumTask, RunTask, perform
+from inference_fleet.simulation.course import FrontierPoint
 from inference_fleet.simulation.documents import Frontier, compare_document
-from inference_fleet.simulation.optimum import FrontierPoint
 from inference_fleet.simulation.policies.catalogue import POLICIES, TUNED_SUFFIX
 from inference_fleet.simulation.scenario import Scenario
 
@@ -42,7 +42,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infe
 # Changed by hand when the laboratory or a rival's rule changes what comes out.
 LABORATORY = 1
 # The same for the search for the optimum alone.
-SEARCH = 2
+SEARCH = 3
 OPTIMUM = "optimum"
 URGENT = ((OPTIMUM, "fleet"), ("static-tuned", "llm-d-slo-aware"))
 
@@ -63,6 +63,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", help="only these (slice is only run when named)")
     parser.add_argument("--case", action="append", help="only cases of these names")
+    parser.add_argument(
+        "--policy", action="append", help="make only runs of these (`optimum` is one); the rest is kept"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seeds", type=int, default=5, help="at most so many of every case")
@@ -77,7 +80,8 @@ def main() -> int:
     if not chosen:
         parser.error("no such part, or it needs TRACES=DIR")
     todo = list(_tuning(chosen) if options.tune else sorted(_jobs(chosen), key=_urgency))
-    answers = _performed(todo, jobs=options.jobs, seconds=options.seconds, fresh=options.fresh)
+    wanted = None if options.policy is None else frozenset(options.policy)
+    answers = _performed(todo, wanted=wanted, jobs=options.jobs, seconds=options.seconds, fresh=options.fresh)
     whole = todo
     if len(answers) < len(todo):
         print(f"{len(answers)} of {len(todo)} done; run again to go on", file=sys.stderr)
@@ -162,14 +166,16 @@ def _write_tuned(todo: list[Job], answers: dict[Job, dict[str, Any]]) -> None:
     print(TUNED_FILE)
 
 
-def _performed(todo: list[Job], *, jobs: int, seconds: float, fresh: bool) -> dict[Job, dict[str, Any]]:
-    """All answers; fewer if the time was up before."""
+def _performed(
+    todo: list[Job], *, wanted: frozenset[str] | None, jobs: int, seconds: float, fresh: bool
+) -> dict[Job, dict[str, Any]]:
+    """All answers; fewer if the time was up before, or only some were wanted."""
     answers: dict[Job, dict[str, Any]] = {}
     for job in todo:
         file = _file(job)
         if not fresh and file.exists():
             answers[job] = json.loads(file.read_text(encoding="utf-8"))
-    left = [job for job in todo if job not in answers]
+    left = [job for job in todo if job not in answers and (wanted is None or job.what in wanted)]
     begun = time.monotonic()
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
         running: dict[Future[dict[str, Any]], Job] = {}

@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference_fleet.simulation.course import FrontierPoint
 from inference_fleet.simulation.documents import geometric_mean, resampled_interval
 from inference_fleet.simulation.documents import ratio_of as ratio_to_optimum
-from inference_fleet.simulation.optimum import FrontierPoint
 
 Document = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from inference_fleet.cli.main import EXIT_GOAL_MISSED, EXIT_OK
-from inference_fleet.cli.simulation_options import POLICY_NAMES, TUNED_NAMES, Chosen, scenario_options
+from inference_fleet.cli.simulation_options import POLICY_NAMES, TUNED_NAMES, Chosen, scenario_options, tell_of_the_wait
 from inference_fleet.cli.suggestions import one_of
 
 _TRACE_WIDTH = 24
@@ -34,9 +34,11 @@ def command(policies: tuple[str, ...], suite: bool, **options: Any) -> int:
     A policy with the suffix -tuned takes the cheapest of its settings that keeps the target on the very trace, found
     in hindsight. Exit status 3 if `fleet` misses its target on a trace where the optimum keeps it.
     """
+    tell_of_the_wait()
     from inference_fleet.cli.simulation_screen import run_tasks, write_report
     from inference_fleet.simulation.batch import Finished, OptimumTask, RunTask, Task, known_policy
     from inference_fleet.simulation.documents import Frontier, compare_document
+    from inference_fleet.simulation.optimum import MOST_VARIANTS
     from inference_fleet.simulation.policies.catalogue import POLICIES
     from inference_fleet.simulation.synthetic import SUITE
 
@@ -49,8 +51,7 @@ def command(policies: tuple[str, ...], suite: bool, **options: Any) -> int:
     scenarios = Chosen(options).scenarios()
     tasks: list[Task] = []
     for scenario in scenarios:
-        # The optimum is of one kind of replica; over several there is none yet.
-        tasks += [OptimumTask(scenario)] if len(scenario.variants) == 1 else []
+        tasks += [OptimumTask(scenario)] if len(scenario.variants) <= MOST_VARIANTS else []
         tasks += [RunTask(scenario, name) for name in names]
     answers = run_tasks(tasks, options)
     finished = [each for each in answers if isinstance(each, Finished)]
@@ -117,8 +118,8 @@ def goals_missed(document: Mapping[str, Any]) -> list[str]:
 
 
 def _ratio(run: Mapping[str, Any], frontiers: Mapping[tuple[str, int], Sequence[Mapping[str, float]]]) -> float | None:
+    from inference_fleet.simulation.course import FrontierPoint
     from inference_fleet.simulation.documents import ratio_of
-    from inference_fleet.simulation.optimum import FrontierPoint
 
     points = {
         key: tuple(FrontierPoint(p["attainmentPercent"], p["replicaHours"], p["cost"]) for p in frontier)

@@ -11,7 +11,7 @@ import click
 
 from inference_fleet.cli.main import EXIT_OK
 from inference_fleet.cli.simulation_offer import Offer, RefusedSpec, offer_of, offer_on
-from inference_fleet.cli.simulation_options import POLICY_NAMES, TUNED_NAMES, Chosen, scenario_options
+from inference_fleet.cli.simulation_options import POLICY_NAMES, TUNED_NAMES, Chosen, scenario_options, tell_of_the_wait
 from inference_fleet.cli.suggestions import accelerator_name, one_of
 
 _CLASS_WIDTH = 30
@@ -43,6 +43,7 @@ def command(policy: str, replicas: int | None, accelerators: tuple[str, ...], **
     With -f the objectives, limits and variants are those of an InferenceDeployment: the answer is what it would cost.
     With --accelerator several classes stand side by side.
     """
+    tell_of_the_wait()
     from inference_fleet.cli.simulation_screen import run_tasks, write_report
     from inference_fleet.simulation.batch import Finished, RunTask, known_policy
     from inference_fleet.simulation.policies.catalogue import POLICIES
@@ -180,7 +181,7 @@ def _quantiles(seconds: Mapping[str, float | None]) -> str:
 
 
 def _threshold(scenario: Mapping[str, Any], metric: str) -> str:
-    limits = [each["threshold_seconds"] for each in scenario["objectives"] if each["metric"] == metric]
+    limits = [each["thresholdSeconds"] for each in scenario["objectives"] if each["metric"] == metric]
     return f"  ({_seconds(min(limits))} promised)" if limits else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +201,12 @@ def scenario_options(function: Function) -> Function:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+def tell_of_the_wait() -> None:
+    """To a person who watches: loading the laboratory and reading traffic take seconds before the first bar."""
+    if sys.stderr.isatty():
+        click.echo("reading traffic...", err=True)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from inference_fleet.simulation.optimum import FrontierPoint, cost_at
+from inference_fleet.simulation.course import FrontierPoint
+from inference_fleet.simulation.optimum import cost_at
 from inference_fleet.simulation.outcome import Percentiles
 from inference_fleet.simulation.run import Run
 from inference_fleet.simulation.scenario import Scenario
@@ -66,13 +67,25 @@ def scenario_document(scenario: Scenario) -> Document:
         "modelErrorPercent": 100 * scenario.model_error,
         "warmUpSeconds": scenario.warm_up,
         "start": list(scenario.start),
-        "objectives": [asdict(objective) for objective in scenario.objectives],
+        "objectives": [
+            {
+                "name": objective.name,
+                "metric": objective.metric,
+                "thresholdSeconds": objective.threshold_seconds,
+                "target": objective.target,
+            }
+            for objective in scenario.objectives
+        ],
         "limits": {"min": scenario.min_replicas, "max": scenario.max_replicas},
         "variants": [
             {
                 "name": variant.name,
                 "costPerHour": variant.cost_per_hour,
-                "stepTime": asdict(variant.engine.step_time),
+                "stepTime": {
+                    "baseSeconds": variant.engine.step_time.base_seconds,
+                    "perPrefillTokenSeconds": variant.engine.step_time.per_prefill_token_seconds,
+                    "perDecodingSequenceSeconds": variant.engine.step_time.per_decoding_sequence_seconds,
+                },
                 "maxNumSeqs": variant.engine.max_num_seqs,
                 "maxNumBatchedTokens": variant.engine.max_num_batched_tokens,
                 "kvCacheTokens": variant.engine.kv_cache_tokens,

@@ -3,8 +3,9 @@
 Every fleet serves the whole trace once, which tells how many requests of every minute miss (requests that waited a
 minute beyond the promise go away there, so that one hour's backlog is not booked on the next). A dynamic programme then
 chooses a fleet for every minute: replica-seconds, plus the cold start of every replica that is added, plus a price on
-every miss. Several prices give several plans; each plan is simulated, with starts a cold start early and no chance in
-them, and only simulated figures are used. The plan is approximate where a backlog outlives its minute.
+every miss. Several prices give several plans; each is simulated, with starts a cold start early and no chance in
+them, planned again with what was seen, and bettered by trial. Only simulated figures are used. The optimum over two
+variants is sought among fleets of each alone, too.
 """
 
 from __future__ import annotations
@@ -17,23 +18,28 @@ from typing import Any, Final
 
 import numpy as np
 
+from inference_fleet.simulation.course import Courses, FrontierPoint, Plan, misses_by_slot
 from inference_fleet.simulation.outcome import met
 from inference_fleet.simulation.plan import SLOT_SECONDS, Kind, cheapest_plan
 from inference_fleet.simulation.policies.static import StaticFleet
-from inference_fleet.simulation.run import Progress, Run, simulate_policy
+from inference_fleet.simulation.run import Progress, simulate_policy
 from inference_fleet.simulation.scenario import Scenario
 
-# Shares of requests that may miss, one plan (and its corrections) for each, from the loosest.
-BUDGETS: Final = (0.2, 0.08, 0.04, 0.02, 0.014, 0.01, 0.007, 0.005, 0.003, 0.002, 0.001, 0.0005)
+# Shares of requests that may miss, one plan for each, from the loosest.
+BUDGETS: Final = (0.2, 0.08, 0.04, 0.02, 0.01, 0.005, 0.0025, 0.0012, 0.0006, 0.0002, 0.00005)
 COUNTS: Final = (*range(1, 13), *range(14, 25, 2), *range(27, 64, 3))
-# Prices of a miss in replica-seconds between which the right one is sought.
+# Prices of a miss in replica-seconds between which the right one is sought. A budget that none keeps has a price so
+# many times that of the budget before.
 PRICES: Final = (1e-3, 1e5)
+STEEPEST: Final = 4.0
 BISECTIONS: Final = 18
 # Below this share of misses no larger fleet is tried.
-NO_MISSES: Final = 2e-4
+NO_MISSES: Final = 5e-5
+# Misses a minute of a fleet outside the bounds.
+FORBIDDEN: Final = 1e9
 # Fleets that never change are looked at from this share of misses on.
 CONSTANT_MISSES: Final = 0.03
-MOST_CORRECTIONS: Final = 5
+MOST_CORRECTIONS: Final = 2
 # Grids of three kinds of replicas would take days.
 MOST_VARIANTS: Final = 2
 # While the misses of a fixed size are counted, requests that wait longer than this beyond the promise are gone: a small
@@ -44,31 +50,11 @@ PATIENCES_SECONDS: Final = (60.0, 300.0)
 MANY_REQUESTS: Final = 1_000_000
 # A plan that misses this many times its budget, or less, is good enough: its point is where it is.
 ACCEPTED_OVERRUN: Final = 1.1
-
-
-@dataclass(frozen=True, slots=True)
-class FrontierPoint:
-    """A plan that was simulated: what it kept and what it cost."""
-
-    attainment_percent: float
-    replica_hours: float
-    cost: float
-
-
-class PlannedFleet:
-    """Follows a plan of replicas per minute and variant; starts what is needed later a cold start early."""
-
-    def __init__(self, plan: Sequence[tuple[int, ...]], *, cold_starts: Sequence[float]) -> None:
-        self._plan = plan
-        self._cold_starts = cold_starts
-
-    def at(self, now: float) -> tuple[int, ...]:
-        """The most that the plan wants from now until a start begun now would be ready."""
-        last = len(self._plan) - 1
-        begin = min(last, int(now // SLOT_SECONDS))
-        # A tick of 15 s and a probe of 5 s: what is begun at this tick is ready by then.
-        ends = [min(last, int((now + seconds + 20.0) // SLOT_SECONDS)) for seconds in self._cold_starts]
-        return tuple(max(counts[place] for counts in self._plan[begin : end + 1]) for place, end in enumerate(ends))
+# Courses for this budget and tighter ones are bettered by trial: so many rounds, unless the trials of a fleet's kinds
+# would simulate more requests than that.
+LOOSEST_BETTERED: Final = 0.04
+ROUNDS: Final = 8
+TRIED_REQUESTS: Final = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +64,13 @@ class Survey:
     kinds: tuple[Kind, ...]
     misses: Any
 
+    def only(self, place: int) -> Survey:
+        """Fleets of one of the kinds alone."""
+        if len(self.kinds) == 1:
+            return self
+        kinds = tuple(kind if place == other else replace(kind, sizes=(0,)) for other, kind in enumerate(self.kinds))
+        return Survey(kinds, self.misses[:, :1] if place == 0 else self.misses[:1])
+
 
 def frontier(scenario: Scenario, *, progress: Progress | None = None) -> tuple[FrontierPoint, ...]:
     """The least cost found at each of several attainments, ascending; points that another beats are left out."""
@@ -86,75 +79,86 @@ def frontier(scenario: Scenario, *, progress: Progress | None = None) -> tuple[F
     )
     if len(sure.variants) > MOST_VARIANTS:
         return ()
-    points: list[FrontierPoint] = []
-    tried: set[tuple[tuple[int, ...], ...]] = set()
     patiences = PATIENCES_SECONDS if len(sure.workload.arrivals) <= MANY_REQUESTS else PATIENCES_SECONDS[:1]
+    told = progress or (lambda share: None)
+    surveys = []
     for turn, patience in enumerate(patiences):
-        part = _part(progress, turn, len(patiences))
         hurried = replace(sure.settings, patience_seconds=sure.threshold_first + patience)
-        survey = _survey(replace(sure, settings=hurried), _part(part, 0, 2))
-        points += _constant(sure, survey, tried=tried)
-        for number, budget in enumerate(BUDGETS):
-            points += _corrected(sure, survey, budget=budget, tried=tried)
-            part(0.5 + 0.5 * (number + 1) / len(BUDGETS))
+        surveys.append(_survey(replace(sure, settings=hurried), _part(told, turn, 2 * len(patiences))))
+    places = tuple(range(len(sure.variants)))
+    searches = [(place,) for place in places] + ([places] if len(places) > 1 else [])
+    points: list[FrontierPoint] = []
+    for turn, kinds in enumerate(searches):
+        chosen = [survey.only(kinds[0]) if len(kinds) == 1 else survey for survey in surveys]
+        part = _part(told, len(searches) + turn, 2 * len(searches))
+        # Each search by itself: that over both variants then never has less to choose from than that over one.
+        courses = Courses(sure)
+        if len(kinds) == 1:
+            points += _constant(sure, chosen[0], kinds[0])
+        _search(courses, chosen, kinds=kinds, progress=part)
+        points += courses.points
     return _undominated(points)
 
 
-def _part(progress: Progress | None, turn: int, turns: int) -> Progress:
+def _part(progress: Progress, turn: int, turns: int) -> Progress:
     """Progress of one of several parts of equal length."""
-    return lambda share: None if progress is None else progress((turn + share) / turns)
+    return lambda share: progress((turn + share) / turns)
 
 
-def _constant(scenario: Scenario, survey: Survey, *, tried: set[tuple[tuple[int, ...], ...]]) -> list[FrontierPoint]:
+def _constant(scenario: Scenario, survey: Survey, place: int) -> list[FrontierPoint]:
     """Fleets of one kind that never change are courses too: the best ones on calm traffic."""
     points = []
     requests = max(1, len(scenario.workload.arrivals))
-    totals = survey.misses.sum(axis=-1)
-    for place, kind in enumerate(survey.kinds):
-        for size in kind.sizes:
-            counts = tuple(size if place == other else 0 for other in range(len(survey.kinds)))
-            where = tuple(count - each.sizes[0] for count, each in zip(counts, survey.kinds, strict=True))
-            plan = (counts,) * survey.misses.shape[-1]
-            if any(index < 0 for index in where) or totals[where] > CONSTANT_MISSES * requests or plan in tried:
-                continue
-            tried.add(plan)
-            outcome = simulate_policy(scenario, StaticFleet(*counts), name="optimum", parameters={}).outcome
-            points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
+    totals = survey.misses.sum(axis=-1).reshape(-1)
+    for size, missed in zip(survey.kinds[place].sizes, totals, strict=True):
+        if size < max(1, scenario.min_replicas) or missed > CONSTANT_MISSES * requests:
+            continue
+        counts = (size if place == other else 0 for other in range(len(survey.kinds)))
+        outcome = simulate_policy(scenario, StaticFleet(*counts), name="optimum", parameters={}).outcome
+        points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
     return points
 
 
-def _corrected(
-    scenario: Scenario, survey: Survey, *, budget: float, tried: set[tuple[tuple[int, ...], ...]]
-) -> list[FrontierPoint]:
-    """Plan, simulate, and plan again with the misses that were seen, until the plan keeps its budget.
+def _search(courses: Courses, surveys: Sequence[Survey], *, kinds: Sequence[int], progress: Progress) -> None:
+    """Follow a plan of every survey for every budget; then, price by price, better by trial what is
+    best at that price."""
+    requests = max(1, len(courses.scenario.workload.arrivals))
+    prices: list[float] = []
+    for budget in BUDGETS:
+        plans = [_plan(survey, missed=budget * requests, free_slots=courses.free_slots) for survey in surveys]
+        for survey, (plan, _) in zip(surveys, plans, strict=True):
+            _correct(courses, survey, plan, budget=budget)
+        dearest = STEEPEST * prices[-1] if prices else math.inf
+        prices.append(min(dearest, *(price for _, price in plans)))
+    worthwhile = [price for price, budget in zip(prices, BUDGETS, strict=True) if budget <= LOOSEST_BETTERED]
+    rounds = min(ROUNDS, TRIED_REQUESTS // (2 * requests * len(worthwhile)))
+    for number, price in enumerate(worthwhile):
+        # In money: the search's unit is a second of a replica of the first of its kinds.
+        money = price * courses.scenario.variants[kinds[0]].cost_per_hour / 3600.0
+        courses.better(price=money, rounds=rounds, kinds=kinds)
+        progress((number + 1) / len(worthwhile))
+
+
+def _correct(courses: Courses, survey: Survey, plan: Plan, *, budget: float) -> None:
+    """Simulate a plan, and plan again with the misses that were seen, until the plan keeps its budget.
 
     A minute's misses with a fleet depend on the minutes before, which that fleet all along does not show. Where a plan
     fared worse than foreseen, that fleet and smaller ones are charged what was seen, in that minute and the one before.
-    The survey keeps the corrections for the budgets to come, `tried` the plans that were simulated.
     """
-    points = []
-    misses = survey.misses
+    requests = max(1, len(courses.scenario.workload.arrivals))
+    misses = survey.misses.copy()
     for _ in range(MOST_CORRECTIONS):
-        plan = _plan(scenario, survey, budget=budget)
-        if plan in tried:
-            break
-        tried.add(plan)
-        policy = PlannedFleet(plan, cold_starts=[variant.cold_start_seconds for variant in scenario.variants])
-        run = simulate_policy(scenario, policy, name="optimum", parameters={})
-        outcome = run.outcome
-        points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
-        seen = _misses_by_slot(run, slots=len(plan))
-        if 1 - outcome.attainment_percent / 100 <= ACCEPTED_OVERRUN * budget:
+        course = courses.follow(plan)
+        if 1 - course.point.attainment_percent / 100 <= ACCEPTED_OVERRUN * budget:
             break
         places = _places(survey, plan)
-        worse = seen > misses[(*places, np.arange(len(plan)))] + 1
-        for slot in np.flatnonzero(worse):
+        for slot in np.flatnonzero(course.misses > misses[(*places, np.arange(len(plan)))] + 1):
             for charged in (slot - 1, slot):
                 if charged >= 0:
                     smaller = tuple(slice(place[charged] + 1) for place in places)
                     part = misses[(*smaller, charged)]
-                    np.maximum(part, seen[slot], out=part)
-    return points
+                    np.maximum(part, course.misses[slot], out=part)
+        plan, _ = _plan(replace(survey, misses=misses), missed=budget * requests, free_slots=courses.free_slots)
 
 
 def cost_at(points: Sequence[FrontierPoint], attainment_percent: float) -> float:
@@ -187,6 +191,9 @@ def _survey(scenario: Scenario, progress: Progress) -> Survey:
     enough = np.zeros(misses.shape[:2], dtype=bool)
     few = NO_MISSES * max(1, len(scenario.workload.arrivals))
     for a, b in itertools.product(first, second):
+        if not max(1, scenario.min_replicas) <= a + b <= scenario.max_replicas:
+            misses[a, b] = FORBIDDEN
+            continue
         if (a and enough[a - 1, b]) or (b and enough[a, b - 1]):
             misses[a, b] = misses[a - 1, b] if a and enough[a - 1, b] else misses[a, b - 1]
             enough[a, b] = True
@@ -223,31 +230,25 @@ def _alone(scenario: Scenario, place: int, *, slots: int, progress: Progress) ->
 
 def _static_misses(scenario: Scenario, counts: tuple[int, ...], *, slots: int) -> Any:
     static = replace(scenario, start=counts)
-    run = simulate_policy(static, StaticFleet(*counts), name="static", parameters={})
-    return _misses_by_slot(run, slots=slots)
+    log = simulate_policy(static, StaticFleet(*counts), name="static", parameters={}).log
+    return misses_by_slot(log.arrival, ~met(log, scenario), slots=slots)
 
 
-def _misses_by_slot(run: Run, *, slots: int) -> Any:
-    missed = ~met(run.log, run.scenario)
-    minutes = np.minimum(slots - 1, (run.log.arrival // SLOT_SECONDS).astype(np.int64))
-    return np.bincount(minutes[missed], minlength=slots).astype(float)
-
-
-def _plan(scenario: Scenario, survey: Survey, *, budget: float) -> tuple[tuple[int, ...], ...]:
-    """Of the plans of all prices the one of least cost that is expected to keep the budget; else the one that comes
-    nearest. Found by bisection on the price: a higher one never misses more."""
-    requests = max(1, len(scenario.workload.arrivals))
+def _plan(survey: Survey, *, missed: float, free_slots: int) -> tuple[Plan, float]:
+    """Of the plans of all prices the one of least cost that is expected to miss no more requests than that, and its
+    price; else the dearest. Found by bisection on the price: a higher one never misses more."""
     low, high = PRICES
-    best = cheapest_plan(survey.kinds, survey.misses, price=high * survey.kinds[0].cost)
+    unit = next(kind.cost for kind in survey.kinds if len(kind.sizes) > 1 or kind.sizes[0] > 0)
+    best, price = cheapest_plan(survey.kinds, survey.misses, price=high * unit, free_slots=free_slots), high
     for _ in range(BISECTIONS):
-        price = math.sqrt(low * high)
-        plan = cheapest_plan(survey.kinds, survey.misses, price=price * survey.kinds[0].cost)
-        missed = survey.misses[(*_places(survey, plan), np.arange(len(plan)))].sum()
-        if missed <= budget * requests:
-            best, high = plan, price
+        middle = math.sqrt(low * high)
+        plan = cheapest_plan(survey.kinds, survey.misses, price=middle * unit, free_slots=free_slots)
+        expected = survey.misses[(*_places(survey, plan), np.arange(len(plan)))][free_slots:].sum()
+        if expected <= missed:
+            best, price, high = plan, middle, middle
         else:
-            low = price
-    return best
+            low = middle
+    return best, price
 
 
 def _places(survey: Survey, plan: Sequence[tuple[int, ...]]) -> tuple[Any, ...]:

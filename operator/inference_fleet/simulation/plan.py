@@ -15,6 +15,8 @@ import numpy as np
 from inference_fleet.simulation.engines import compiled
 
 SLOT_SECONDS: Final = 60.0
+# What does not count is held at this share of its price, so that no plan holds more than it has use for.
+FREE_SHARE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,24 @@ class Kind:
 NONE: Final = Kind(sizes=(0,), cost=0.0, cold_start_seconds=0.0, start=0)
 
 
-def cheapest_plan(kinds: Sequence[Kind], misses: Any, *, price: float) -> tuple[tuple[int, ...], ...]:
-    """Replicas of every kind in every minute. misses: [size of the first kind, (size of the second,) minute]."""
+def cheapest_plan(
+    kinds: Sequence[Kind], misses: Any, *, price: float, free_slots: int = 0
+) -> tuple[tuple[int, ...], ...]:
+    """Replicas of every kind in every minute. misses: [size of the first kind, (size of the second,) minute].
+    free_slots: as many minutes at the beginning are not paid for (their misses are: they stand for a backlog)."""
     first, second = (*kinds, NONE)[:2]
     table = np.ascontiguousarray(misses, dtype=np.float64).reshape(len(first.sizes), len(second.sizes), -1)
+    # A start for the minutes after the free ones lies partly in them.
+    slots = np.arange(table.shape[-1])
+    seconds = np.array([[first.cold_start_seconds], [second.cold_start_seconds]])
+    after = np.where(free_slots, (slots - free_slots) * SLOT_SECONDS, np.inf)
+    starts = np.clip(after, FREE_SHARE * seconds, seconds) * np.array([[first.cost], [second.cost]])
     places = _plan(
         np.array(first.sizes, dtype=np.float64),
         np.array(second.sizes, dtype=np.float64),
         np.array([first.cost, second.cost]),
-        np.array([first.cost * first.cold_start_seconds, second.cost * second.cold_start_seconds]),
+        starts,
+        np.where(slots < free_slots, FREE_SHARE, 1.0) * SLOT_SECONDS,
         np.array([float(first.start), float(second.start)]),
         table,
         price,
@@ -49,24 +60,25 @@ def cheapest_plan(kinds: Sequence[Kind], misses: Any, *, price: float) -> tuple[
 
 
 @compiled
-def _plan(first: Any, second: Any, cost: Any, cold_start: Any, start: Any, misses: Any, price: float) -> Any:
-    """Places of the sizes in every minute."""
+def _plan(first: Any, second: Any, cost: Any, cold_start: Any, paid: Any, start: Any, misses: Any, price: float) -> Any:
+    """Places of the sizes in every minute. cold_start: [kind, minute]; paid: seconds of every minute."""
     rows, columns, slots = misses.shape
     best = np.zeros((rows, columns))
     for a in range(rows):
         for b in range(columns):
-            best[a, b] = cold_start[0] * max(0.0, first[a] - start[0]) + cold_start[1] * max(0.0, second[b] - start[1])
+            best[a, b] = cold_start[0, 0] * max(0.0, first[a] - start[0])
+            best[a, b] += cold_start[1, 0] * max(0.0, second[b] - start[1])
     from_first = np.zeros((slots, rows, columns), dtype=np.int16)
     from_second = np.zeros((slots, rows, columns), dtype=np.int16)
     for slot in range(slots):
         between = np.empty((rows, columns))
         for b in range(columns):
-            _reach(best[:, b], first, cold_start[0], between[:, b], from_first[slot, :, b])
+            _reach(best[:, b], first, cold_start[0, slot], between[:, b], from_first[slot, :, b])
         for a in range(rows):
-            _reach(between[a], second, cold_start[1], best[a], from_second[slot, a])
+            _reach(between[a], second, cold_start[1, slot], best[a], from_second[slot, a])
             for b in range(columns):
                 held = cost[0] * first[a] + cost[1] * second[b]
-                best[a, b] += SLOT_SECONDS * held + price * misses[a, b, slot]
+                best[a, b] += paid[slot] * held + price * misses[a, b, slot]
     a, b = 0, 0
     for row in range(rows):
         for column in range(columns):

@@ -60,7 +60,7 @@ def _section(runs: Sequence[Finished], frontier: Frontier | None, colours: Mappi
     scenario = runs[0].document["scenario"]
     promises = ", ".join(
         f"{'first token' if each['metric'] == 'TimeToFirstToken' else 'time per token'} within"
-        f" {_seconds(each['threshold_seconds'])} for {100 * each['target']:g} %"
+        f" {_seconds(each['thresholdSeconds'])} for {100 * each['target']:g} %"
         for each in scenario["objectives"]
     )
     pictures = []
@@ -247,7 +247,7 @@ def _latencies(runs: Sequence[Finished], colours: Mapping[str, tuple[str, str]])
                 axes.scatter([value], [place], color=colour, s=size, zorder=3, edgecolor="white", linewidth=0.6)
         for objective in runs[0].document["scenario"]["objectives"]:
             if objective["metric"] == metric:
-                axes.axvline(objective["threshold_seconds"], color="#b42318", linestyle="--", linewidth=1)
+                axes.axvline(objective["thresholdSeconds"], color="#b42318", linestyle="--", linewidth=1)
         axes.set_xscale("log")
         _plain_ticks(axes)
         axes.set_title(title, fontsize="medium")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,23 @@ def test_traces_are_joined_day_after_day(trace: Path, capsys: pytest.CaptureFixt
     _, document = json_of(capsys, *argv)
     assert document["scenario"]["requests"] == 2400
     assert document["scenario"]["spanSeconds"] == pytest.approx(86_400 + 599.5)
+
+
+def test_every_key_of_the_answer_is_in_camel_case(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def keys(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [*value, *(key for each in value.values() for key in keys(each))]
+        return [key for each in value for key in keys(each)] if isinstance(value, list) else []
+
+    _, document = json_of(capsys, "simulate", "--trace", str(trace), *SMALL)
+    assert {"thresholdSeconds", "perPrefillTokenSeconds"} <= set(keys(document))
+    assert [key for key in keys(document) if "_" in key] == []
+
+
+@pytest.mark.parametrize("name", ["simulate", "compare"])
+def test_who_watches_is_told_at_once_that_traffic_is_read(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run([name, "--policy", "nobody"]) == EXIT_USAGE
+    assert capsys.readouterr().err.startswith("reading traffic...")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference_fleet.simulation.batch import best_static
+from inference_fleet.simulation.course import FrontierPoint
 from inference_fleet.simulation.documents import (
     Frontier,
     compare_document,
@@ -16,7 +17,6 @@ from inference_fleet.simulation.documents import (
     resampled_interval,
 )
 from inference_fleet.simulation.fleet import VariantModel
-from inference_fleet.simulation.optimum import FrontierPoint
 from inference_fleet.simulation.scenario import LLAMA_8B_L4, Scenario, Workload, objectives_of
 from inference_fleet.simulation.synthetic import Shape, generate
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from inference_fleet.engine.step_time import StepTimeModel
+from inference_fleet.simulation.course import Courses, FrontierPoint
 from inference_fleet.simulation.fleet import VariantModel
-from inference_fleet.simulation.optimum import FrontierPoint, cost_at, frontier
+from inference_fleet.simulation.optimum import cost_at, frontier
 from inference_fleet.simulation.plan import Kind, cheapest_plan
+from inference_fleet.simulation.policies.catalogue import POLICIES
 from inference_fleet.simulation.policies.static import STATIC
 from inference_fleet.simulation.replica import EngineModel
 from inference_fleet.simulation.run import simulate
@@ -43,6 +46,15 @@ def test_of_two_kinds_the_cheaper_way_is_taken() -> None:
     # A dear one that runs already costs no start: 3 x 60 x 4 < 2 x (60 x 4 + 120) + 1.
     running = Kind((0, 1), 2.9, 120.0, 1)
     assert cheapest_plan([cheap, running], misses, price=1000.0) == ((0, 1),) * 4
+
+
+def test_minutes_that_do_not_count_are_used_to_start() -> None:
+    misses = np.array([[9.0] * 4, [0.0] * 4])
+    kind = Kind((1, 2), 1.0, 120.0, 1)
+    # A start and a replica in each of four minutes cost 360; the misses 20 a minute.
+    assert cheapest_plan([kind], misses, price=20 / 9) == ((1,),) * 4
+    # With two of the minutes and half a start for nothing the last minutes are worth it, begun in time.
+    assert cheapest_plan([kind], misses, price=80 / 9, free_slots=2) == ((2,),) * 4
 
 
 def brute_force(kinds: list[Kind], misses: np.ndarray, price: float) -> float:
@@ -111,3 +123,42 @@ def test_the_frontier_ascends_and_beats_every_static_fleet(scenario: Scenario) -
         run = simulate(scenario, STATIC, parameters={"replicas": replicas})
         if run.outcome.attainment_percent > 95:
             assert run.outcome.cost > cost_at(points, run.outcome.attainment_percent)
+
+
+def test_no_rule_is_cheaper_than_the_optimum_that_keeps_as_much(scenario: Scenario) -> None:
+    points = frontier(scenario)
+    for name in ("fleet", "llm-d-slo-aware", "hpa-concurrency", "keda-queue"):
+        outcome = simulate(scenario, POLICIES[name]).outcome
+        assert outcome.cost > cost_at(points, outcome.attainment_percent), name
+
+
+@pytest.fixture(scope="module")
+def both(scenario: Scenario) -> Scenario:
+    slow = scenario.variants[0]
+    fast = EngineModel(
+        step_time=StepTimeModel(
+            base_seconds=16e-3, per_prefill_token_seconds=200e-6, per_decoding_sequence_seconds=30e-6
+        )
+    )
+    return replace(scenario, variants=(slow, VariantModel(name="b", engine=fast, cost_per_hour=2.0)), start=(3, 0))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_optimum_over_both_variants_is_never_dearer_than_over_one(both: Scenario, place: int) -> None:
+    alone = replace(both, variants=both.variants[place : place + 1], start=(3,))
+    whole = frontier(replace(both, start=(3, 0) if place == 0 else (0, 3)))
+    for point in frontier(alone):
+        assert any(
+            each.attainment_percent >= point.attainment_percent and each.cost <= point.cost + 1e-9 for each in whole
+        ), point
+
+
+def test_a_course_with_too_many_replicas_is_bettered_within_the_bounds(scenario: Scenario) -> None:
+    bounded = replace(scenario, min_replicas=2)
+    courses = Courses(bounded)
+    begun = courses.follow(((9,),) * 40)
+    price = 1e-3
+    courses.better(price=price, rounds=8, kinds=(0,))
+    best = min(courses.tried.values(), key=lambda course: course.priced(price))
+    assert best.priced(price) < 0.9 * begun.priced(price)
+    assert all(2 <= count <= 10 for course in courses.tried.values() for (count,) in course.plan)
