@@ -49,9 +49,9 @@ def _blocks() -> Mapping[str, str]:
         "graph fit": f"{graphs.base:.2f} GiB + {graphs.slope:.4f} GiB x layers",
         "graph experts": f"{graphs.experts:.2f} GiB",
         "halves": _halves(),
-        "outcome misses": _misses(OUTCOME, ours="we say"),
-        "weights misses": _misses(WEIGHTS, ours="ours"),
-        "cache misses": _misses(CACHE, ours="ours"),
+        "outcome misses": _misses(OUTCOME, ours="predicted"),
+        "weights misses": _misses(WEIGHTS, ours="calculated"),
+        "cache misses": _misses(CACHE, ours="calculated"),
     }
 
 
