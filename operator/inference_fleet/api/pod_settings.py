@@ -46,6 +46,7 @@ def _unreserved(value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
 
 # What an engine reads of its environment and that cannot undo what we check; a star stands for further capitals.
 ALLOWED_ENVIRONMENT = (
+    "AWS_CA_BUNDLE",
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
@@ -63,6 +64,9 @@ ALLOWED_ENVIRONMENT = (
     "OMP_NUM_THREADS",
     "PYTORCH_CUDA_ALLOC_CONF",
     "REQUESTS_CA_BUNDLE",
+    "RUNAI_STREAMER_CONCURRENCY",
+    "RUNAI_STREAMER_MEMORY_LIMIT",
+    "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING",
     "SSL_CERT_FILE",
     "TZ",
     "VLLM_API_KEY",
