@@ -44,6 +44,7 @@ LABORATORY = 1
 # The same for the search for the optimum alone.
 SEARCH = 3
 OPTIMUM = "optimum"
+OTHER_RESULTS = ("simulator", "decide", "emulated", "real-engine")
 URGENT = ((OPTIMUM, "fleet"), ("static-tuned", "llm-d-slo-aware"))
 
 
@@ -105,9 +106,15 @@ def main() -> int:
     if options.part and results.exists():
         documents = {**json.loads(results.read_text(encoding="utf-8"))["parts"], **documents}
     results.write_text(json.dumps({"parts": documents}, indent=1) + "\n", encoding="utf-8")
-    (options.output / "scaling.md").write_text(page(documents), encoding="utf-8")
+    (options.output / "scaling.md").write_text(page(documents, other_results()), encoding="utf-8")
     print(f"{results}\n{options.output / 'scaling.md'}")
     return 0
+
+
+def other_results() -> dict[str, Any]:
+    """What other benchmarks recorded and the page's goals name."""
+    files = (PROJECT / "benchmarks/results" / f"{name}.json" for name in OTHER_RESULTS)
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()}
 
 
 def _urgency(job: Job) -> int:

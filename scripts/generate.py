@@ -26,6 +26,7 @@ GENERATORS: tuple[str, ...] = (
     "command_reference:generate",
     "memory_page:generate",
     "speed_page:generate",
+    "scaling_page:generate",
 )
 
 

@@ -182,13 +182,14 @@ def _dominating(own: Sequence[Document], runs: Sequence[Document]) -> list[str]:
     for run in own:
         for other in runs:
             same = all(other["scenario"][key] == run["scenario"][key] for key in ("trace", "seed"))
-            if other is not run and same and _dominates(other["result"], run["result"]):
+            if other is not run and same and dominates(other["result"], run["result"]):
                 name = other["policy"]["name"] + ("-tuned" if other["policy"]["tuned"] else "")
                 found.append(f"{name} on {run['scenario']['trace']}")
     return sorted(set(found))
 
 
-def _dominates(one: Document, other: Document) -> bool:
+def dominates(one: Document, other: Document) -> bool:
+    """Whether one result keeps as much as the other at no higher cost and is clearly better in one of the two."""
     if None in (one["attainmentPercent"], other["attainmentPercent"]):
         return False
     gained = one["attainmentPercent"] - other["attainmentPercent"]
