@@ -15,7 +15,8 @@ from inference_fleet.api.pod_settings import LABEL_VALUE_PATTERN, MAXIMUM_METADA
 from inference_fleet.api.schema_rules import ATOMIC_LIST, Rule, cel, list_map, obey, unique_by
 from inference_fleet.api.vllm_engine import Engine, EngineOverride
 
-Replicas = Annotated[int, Field(ge=0, le=1000)]
+MOST_REPLICAS = 1000
+Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
 # AcceleratorClass names are as short as a label's value; the definition of the kind says the same.
 ClassName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]

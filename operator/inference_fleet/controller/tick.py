@@ -14,10 +14,11 @@ from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key, WorkQueue
 from inference_fleet.planning.attainment_status import told_objectives
-from inference_fleet.planning.counts import observation_of
+from inference_fleet.planning.counts import current_replicas, observation_of
 from inference_fleet.planning.plan import study
+from inference_fleet.planning.pools import read_pools
 from inference_fleet.planning.snapshot import Snapshot
-from inference_fleet.planning.trust import current_replicas, trusted
+from inference_fleet.planning.trust import trusted
 from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory
@@ -65,7 +66,10 @@ class Tick:
     def decision(self, key: Key, snapshot: Snapshot) -> Decision | None:
         """The last decision on this object, as far as it may be acted on; None before the first tick that saw it."""
         entry = self._current(key)
-        return trusted(entry.decision, seen=entry.seen, current=current_replicas(snapshot)) if entry else None
+        if entry is None:
+            return None
+        current = current_replicas(read_pools(snapshot), recorded=recorded_replicas(snapshot))
+        return trusted(entry.decision, seen=entry.seen, current=current)
 
     def reported_lengths(self, key: Key) -> Mapping[str, int]:
         """Longest sequence per variant that its engines say they take, tokens: the shortest of what they say."""
@@ -126,14 +130,15 @@ class Tick:
         if snapshot is None or case is None or case.limits is None:
             self._set_aside(key)
             return
-        names = [variant.name for variant in case.limits.variants]
+        most = {variant.name: variant.max_replicas for variant in case.limits.variants}
+        recorded = recorded_replicas(snapshot)
         observation = observation_of(
             case.pools,
-            variants=names,
-            recorded=recorded_replicas(snapshot),
+            most=most,
+            recorded=recorded,
             spec_replicas=spec_replicas(snapshot),
             samples=samples,
-            histograms={name: fleet.histograms.get((*key, name), ()) for name in names},
+            histograms={name: fleet.histograms.get((*key, name), ()) for name in most},
             problem=fleet.problem,
         )
         uid = str(snapshot.deployment["metadata"]["uid"])
@@ -143,7 +148,7 @@ class Tick:
         memory = former.memory if former else self.remembered.get((key, uid), ScalerMemory.empty())
         decision, memory = decide(memory, observation, case.limits, now)
         self.remembered.pop((key, uid), None)
-        seen = {variant.name: variant.desired for variant in observation.variants}
+        seen = current_replicas(case.pools, recorded=recorded)
         self.scaled[key] = Scaled(uid, memory, decision, case.limits, observation, seen)
         if former is not None and former.decision.total != decision.total:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()

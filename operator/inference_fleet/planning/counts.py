@@ -16,7 +16,7 @@ _NO_HISTOGRAMS: Mapping[str, tuple[HistogramSample, ...]] = {}
 def observation_of(
     pools: Sequence[Pool],
     *,
-    variants: Sequence[str],
+    most: Mapping[str, int],
     recorded: Mapping[str, int] = _NOTHING_RECORDED,
     spec_replicas: int | None = None,
     samples: Mapping[str, PodSample] = _NO_SAMPLES,
@@ -25,7 +25,8 @@ def observation_of(
 ) -> Observation:
     """One observation of an object: `samples` by pod name, `histograms` and `recorded` by variant.
 
-    recorded: replicas last decided, from status; they count while a rollout spreads them over two pools.
+    most: replicas that each variant of the spec may have, in the spec's order. recorded: replicas last decided, from
+    status; they count while a rollout, or a move to another variant, spreads them over two pools.
 
     Samples of pods that are not in the pools are dropped: their series outlive them for minutes.
     """
@@ -37,14 +38,29 @@ def observation_of(
             samples=samples,
             histograms=histograms.get(name, ()),
         )
-        for name in variants
+        for name in most
     ]
-    if seen:
-        # What a variant that left the spec still carries is owed by those that stay, until they have it.
-        left = sum(pool.replicas for pool in pools if pool.variant not in variants)
-        owed = max(0, left - sum(variant.desired for variant in seen))
-        seen[0] = dataclasses.replace(seen[0], desired=seen[0].desired + owed)
-    return Observation(variants=tuple(seen), problem=problem, spec_replicas=spec_replicas)
+    left = sum(pool.replicas for pool in pools if pool.variant not in most)
+    return Observation(
+        variants=_owed(seen, left=left, most=most, recorded=recorded), problem=problem, spec_replicas=spec_replicas
+    )
+
+
+def _owed(
+    seen: Sequence[VariantObservation], *, left: int, most: Mapping[str, int], recorded: Mapping[str, int]
+) -> tuple[VariantObservation, ...]:
+    """What a variant has beyond its maximum, or has though it left the spec, is owed by the others until they have it.
+
+    4 of a, 3 of b, and b leaves: 7 of a are meant. While a starts 3 and b still has its own, 7 and not 10 are: what was
+    decided last says so.
+    """
+    carried = left + sum(variant.desired for variant in seen)
+    stays = [dataclasses.replace(variant, desired=min(variant.desired, most[variant.name])) for variant in seen]
+    there = sum(variant.desired for variant in stays)
+    meant = max(there, min(carried, sum(recorded.values())) if recorded else carried)
+    if stays:
+        stays[0] = dataclasses.replace(stays[0], desired=stays[0].desired + meant - there)
+    return tuple(stays)
 
 
 def _variant(
@@ -75,6 +91,14 @@ def _variant(
         histograms=histograms,
         cold_start_seconds=tuple(took for _, took in starts if took >= 0),
     )
+
+
+def current_replicas(pools: Sequence[Pool], *, recorded: Mapping[str, int]) -> dict[str, int]:
+    """What every variant is meant to have by its ReplicaSets, those that left the spec among them."""
+    return {
+        variant: desired_replicas([pool for pool in pools if pool.variant == variant], recorded=recorded.get(variant))
+        for variant in sorted({pool.variant for pool in pools})
+    }
 
 
 def desired_replicas(pools: Sequence[Pool], *, recorded: int | None) -> int:

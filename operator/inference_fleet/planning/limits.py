@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
+from inference_fleet.api.inference_deployment import MOST_REPLICAS, Scaling
 from inference_fleet.engine.step_time import DEFAULT_STEP_TIME
 from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance
 from inference_fleet.planning.schedules import schedule_limits
@@ -37,8 +38,7 @@ def limits_of(acceptance: Acceptance, *, carried: Container[str], now: float) ->
 def _variant(variant: VariantAcceptance, acceptance: Acceptance, *, carried: Container[str]) -> VariantLimits:
     assert acceptance.spec is not None
     said = next(entry for entry in acceptance.spec.variants if entry.name == variant.name)
-    total = acceptance.spec.scaling.max_replicas if acceptance.spec.scaling.mode == "Automatic" else 1000
-    maximum = total if said.max_replicas is None else said.max_replicas
+    maximum = _most(acceptance.spec.scaling) if said.max_replicas is None else said.max_replicas
     engine = variant.engine
     barred = bool(variant.refusals) and variant.name not in carried
     return VariantLimits(
@@ -50,6 +50,13 @@ def _variant(variant: VariantAcceptance, acceptance: Acceptance, *, carried: Con
         step_time=engine.step_time if engine else DEFAULT_STEP_TIME,
         cost_per_replica_hour=replica_cost(variant),
     )
+
+
+def _most(scaling: Scaling) -> int:
+    """What one variant may have at any time, as far as the bounds of all together go."""
+    if scaling.mode != Mode.AUTOMATIC.value:
+        return MOST_REPLICAS
+    return max(scaling.max_replicas, *(schedule.max_replicas or 0 for schedule in scaling.schedules or ()), 0)
 
 
 def replica_cost(variant: VariantAcceptance) -> float | None:

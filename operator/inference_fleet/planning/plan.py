@@ -140,11 +140,16 @@ def _pods_first(children: Sequence[Write], scaled: Sequence[Write]) -> tuple[lis
 def _targets(
     case: Case, rollouts: Sequence[VariantRollout], spec: InferenceDeploymentSpec, wish: Decision, *, now: float
 ) -> tuple[PoolTarget, ...]:
+    surge = surge_of(spec.rollout.max_surge, desired=wish.total)
+    assert case.limits is not None
+    allowed = case.limits.max_replicas if case.limits.mode is Mode.AUTOMATIC else 0
     return pool_targets(
         case.pools,
         rollouts,
         desired=dict(wish.replicas),
-        surge=surge_of(spec.rollout.max_surge, desired=wish.total),
+        surge=surge,
+        # A schedule may allow more than the bounds beside it.
+        most=max(allowed, wish.total) + surge,
         paused=spec.rollout.paused,
         minimum_ready_seconds=spec.rollout.min_ready_seconds,
         now=now,

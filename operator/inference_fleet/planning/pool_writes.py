@@ -70,6 +70,7 @@ def pool_targets(
     *,
     desired: Mapping[str, int],
     surge: int,
+    most: int,
     paused: bool,
     minimum_ready_seconds: float,
     now: float,
@@ -101,7 +102,7 @@ def pool_targets(
         states.append(
             PoolState(variant=variant, revision=revision, standing=Standing.CURRENT, replicas=0, ready=0, available=0)
         )
-    return step(states, desired=desired, surge=surge, paused=paused)
+    return step(states, desired=desired, surge=surge, most=most, paused=paused)
 
 
 def pool_writes(

@@ -5,21 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from inference_fleet.planning.counts import desired_replicas
-from inference_fleet.planning.pools import read_pools
-from inference_fleet.planning.snapshot import Snapshot
-from inference_fleet.planning.wishes import recorded_replicas
 from inference_fleet.scaling.types import Decision, Rule
-
-
-def current_replicas(snapshot: Snapshot) -> dict[str, int]:
-    """What every variant is meant to have now, as the scaler counts it."""
-    recorded = recorded_replicas(snapshot)
-    pools = read_pools(snapshot)
-    return {
-        variant: desired_replicas([p for p in pools if p.variant == variant], recorded=recorded.get(variant))
-        for variant in sorted({pool.variant for pool in pools})
-    }
 
 
 def trusted(decision: Decision, *, seen: Mapping[str, int], current: Mapping[str, int]) -> Decision:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inference_fleet.api.inference_deployment import MOST_REPLICAS
 from inference_fleet.planning.acceptance import Acceptance
 from inference_fleet.planning.counts import observation_of
 from inference_fleet.planning.limits import limits_of
@@ -28,7 +29,7 @@ def object_limits(snapshot: Snapshot, acceptance: Acceptance, pools: Sequence[Po
 def spec_replicas(snapshot: Snapshot) -> int | None:
     """`spec.replicas` as it stands, accepted or not: /scale writes it."""
     value = (snapshot.deployment.get("spec") or {}).get("replicas")
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1000 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_REPLICAS else None
 
 
 def recorded_replicas(snapshot: Snapshot) -> Mapping[str, int]:
@@ -50,7 +51,7 @@ def effective_decision(
     """
     observation = observation_of(
         pools,
-        variants=[variant.name for variant in limits.variants],
+        most={variant.name: variant.max_replicas for variant in limits.variants},
         recorded=recorded_replicas(snapshot),
         spec_replicas=spec_replicas(snapshot),
         problem=NOT_MEASURED,

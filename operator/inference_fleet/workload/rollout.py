@@ -53,10 +53,13 @@ def surge_of(max_surge: int | str, *, desired: int) -> int:
     return max(1, -(-desired * int(max_surge.rstrip("%")) // 100))
 
 
-def step(pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, paused: bool) -> tuple[PoolTarget, ...]:
+def step(
+    pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, most: int, paused: bool
+) -> tuple[PoolTarget, ...]:
     """Targets of all pools, given oldest first. A variant in `desired` has one current pool, if only an empty one.
 
-    paused: revisions stay as they are; of each variant the pool with most replicas is the one that scales.
+    surge: replicas of a variant beyond its desired ones; most: of all pools together. paused: revisions stay as they
+    are; of each variant the pool with most replicas is the one that scales.
 
     Examples (old, new, desired 4, surge 1): 4, 0 -> 4, 1; when the new one is available 3, 1 -> 3, 2; ... -> 0, 4.
     """
@@ -76,12 +79,18 @@ def step(pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, 
         granted = min(wanted - free, pool.ready, max(0, spare))
         spare -= granted
         targets[key(pool)] = pool.replicas - free - granted
+    # What goes is still there when the others come.
+    room = max(0, most - sum(pool.replicas for pool in pools))
+    for pool in pools:
+        raised = min(max(0, goals[key(pool)] - pool.replicas), room)
+        room -= raised
+        targets.setdefault(key(pool), pool.replicas + raised)
     return tuple(
         PoolTarget(
             pool.variant,
             pool.revision,
-            targets.get(key(pool), goals[key(pool)]),
-            _reason(pool, targets.get(key(pool), goals[key(pool)])),
+            targets[key(pool)],
+            _reason(pool, targets[key(pool)]),
         )
         for pool in pools
     )

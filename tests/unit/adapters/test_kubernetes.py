@@ -185,6 +185,49 @@ async def test_a_watch_puts_events_together_from_pieces(server: Server, cluster:
     assert server.requests[0][2]["allowWatchBookmarks"] == "true"
 
 
+class CutConnection:
+    """The low-level client with an answer that comes in two pieces, whatever the network does."""
+
+    def __init__(self, first: bytes, second: bytes) -> None:
+        self._pieces = (first, second)
+
+    async def param_serialize(self, method: str, path: str, **_: Any) -> tuple[Any, ...]:
+        return method, path, {}, None, None
+
+    async def call_api(self, *_: Any, **__: Any) -> Any:
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in self._pieces:
+                yield piece
+
+        content = SimpleNamespace(iter_any=pieces)
+        return SimpleNamespace(response=SimpleNamespace(status=200, content=content, close=lambda: None))
+
+
+async def test_a_watch_does_not_care_where_the_connection_cuts() -> None:
+    lines = b"".join(
+        json.dumps({"type": kind, "object": {"metadata": {"name": name}}}).encode() + b"\n"
+        for kind, name in (("ADDED", "a"), ("DELETED", "b"))
+    )
+    for cut in range(len(lines) + 1):
+        watching = KubernetesCluster(CutConnection(lines[:cut], lines[cut:])).watch(PODS, resource_version="1")
+        assert [(event.type, event.object["metadata"]["name"]) async for event in watching] == [
+            ("ADDED", "a"),
+            ("DELETED", "b"),
+        ]
+
+
+async def test_a_name_leads_to_no_other_path(server: Server, cluster: KubernetesCluster) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.raw_path)
+        return web.json_response({})
+
+    server.answer = answer
+    await cluster.get(PODS, name="../../nodes/a?b#c", namespace="x/y")
+    assert asked == ["/api/v1/namespaces/x%2Fy/pods/..%2F..%2Fnodes%2Fa%3Fb%23c"]
+
+
 async def test_an_error_event_of_a_watch_is_raised(server: Server, cluster: KubernetesCluster) -> None:
     _stream(server, [b'{"type":"ERROR","object":{"code":410,"reason":"Expired"}}\n'])
     with pytest.raises(ports.Expired):

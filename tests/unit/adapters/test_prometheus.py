@@ -74,6 +74,12 @@ async def test_a_pod_that_two_jobs_scrape_counts_once() -> None:
     assert sample.running == 7  # added up this would be 14
 
 
+@pytest.mark.parametrize("counts", [("7", "5"), ("5", "7")])
+async def test_of_two_jobs_the_one_that_saw_more_counts(counts: tuple[str, str]) -> None:
+    rows = [({**LABELS, "job": job}, count) for job, count in zip(("one", "two"), counts, strict=True)]
+    assert (await answers({POD_QUERIES["generation_tokens"]: vector(*rows)})).pods["chat", "p"].generation_tokens == 7
+
+
 async def test_rows_without_pod_are_nobody() -> None:
     assert (await answers({POD_QUERIES["running"]: vector(({"namespace": "chat"}, "7"))})).pods == {}
 
@@ -87,6 +93,21 @@ async def test_histograms_are_told_per_variant_and_edge() -> None:
     said = {HISTOGRAM_QUERIES["TimeToFirstToken"]: vector(*rows)}
     samples = (await answers(said)).histograms["chat", "llama", "a"]
     assert [(s.edge_seconds, s.good, s.total) for s in samples] == [(0.5, 8, 10), (1.0, 9, 10)]
+
+
+@pytest.mark.parametrize("lie", ["NaN", "-1", "+Inf"])
+async def test_an_edge_that_is_no_believable_number_is_left_out(lie: str) -> None:
+    rows = [({**LABELS, "le": edge}, count) for edge, count in (("0.5", lie), ("1.0", "9"), ("+Inf", "10"))]
+    fleet = await answers({HISTOGRAM_QUERIES["TimeToFirstToken"]: vector(*rows)})
+    assert [(s.edge_seconds, s.good) for s in fleet.histograms["chat", "llama", "a"]] == [(1.0, 9)]
+
+
+async def test_a_histogram_without_its_total_is_unknown_and_no_problem_for_the_rest() -> None:
+    rows = [({**LABELS, "le": "0.5"}, "8")]
+    said = {HISTOGRAM_QUERIES["TimeToFirstToken"]: vector(*rows), POD_QUERIES["running"]: vector((LABELS, "7"))}
+    fleet = await answers(said)
+    assert (fleet.problem, fleet.histograms) == (None, {})
+    assert fleet.pods["chat", "p"].running == 7
 
 
 @pytest.mark.parametrize(

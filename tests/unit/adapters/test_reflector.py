@@ -74,6 +74,16 @@ async def test_a_broken_watch_goes_on_where_it_was(
     assert reflector.watches == 2
 
 
+async def test_a_broken_watch_does_not_tell_again_what_it_told(
+    cluster: InMemoryCluster, heard: Heard, reflector: Reflector
+) -> None:
+    cluster.add(PODS, {"metadata": {"name": "b"}}, namespace="n")
+    await cluster.clock.settle()
+    cluster.break_watches()
+    await cluster.clock.advance(5)
+    assert heard.said == ["list a", "changed b"]  # taken up again at the list it would be told twice
+
+
 async def test_a_watch_that_is_too_old_lists_anew(cluster: InMemoryCluster, heard: Heard, reflector: Reflector) -> None:
     cluster.remove(PODS, cluster.all(PODS)[0])
     await cluster.clock.settle()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from builders.world import World
 from inference_fleet.planning.plan import plan
-from inference_fleet.planning.writes import Create, Patch
+from inference_fleet.planning.writes import Create, Patch, Write
 from inference_fleet.scaling.types import Rule
 
 
@@ -60,6 +61,21 @@ def test_the_decision_of_the_tick_is_carried_out() -> None:
     assert [entry["to"] for entry in world.status["scaling"]["history"]] == [5, 1]
 
 
+def is_lowering(writes: Sequence[Write]) -> bool:
+    """Whether the executor looks twice before each of them."""
+    patches = [write for write in writes if isinstance(write, Patch)]
+    assert patches
+    assert len({write.lowers for write in patches}) == 1
+    return patches[0].lowers
+
+
+def test_a_raise_needs_no_second_look() -> None:
+    world = World()
+    world.settle()
+    world.decide(3)
+    assert not is_lowering(world.reconcile().writes)
+
+
 def test_pods_that_go_are_marked_before_the_count_falls() -> None:
     world = World()
     world.decide(3)
@@ -67,7 +83,9 @@ def test_pods_that_go_are_marked_before_the_count_falls() -> None:
     world.decide(2, rule=Rule.DOWN_RATE)
     first = world.reconcile()
     assert [write.reference.kind for write in first.writes] == ["Pod"]
+    assert is_lowering(first.writes)
     second = world.reconcile()
+    assert is_lowering(second.writes)
     assert [write.body for write in second.writes if isinstance(write, Patch)] == [{"spec": {"replicas": 2}}]
     marked = [
         p["metadata"]["name"]
@@ -86,6 +104,7 @@ def test_a_mark_is_taken_back_when_the_pod_stays_after_all() -> None:
     world.decide(2, rule=Rule.DOWN_RATE)
     world.reconcile()
     world.decide(3)
+    assert not is_lowering(world.reconcile().writes)
     world.settle()
     assert {p["metadata"]["labels"]["inferencefleet.io/serving"] for p in world.of("Pod")} == {"true"}
     assert list(world.counts().values()) == [3]
@@ -112,6 +131,51 @@ def test_bounds_bind_at_once_and_do_not_wait_for_the_tick() -> None:
     world.edit(scaling={"mode": "Automatic", "minReplicas": 7, "maxReplicas": 8})
     world.settle()
     assert list(world.counts().values()) == [7]
+
+
+def test_a_schedule_may_ask_for_more_than_the_bounds_beside_it() -> None:
+    always = {"name": "day", "start": "* * * * *", "durationSeconds": 600, "minReplicas": 15, "maxReplicas": 20}
+    world = World(scaling={"mode": "Automatic", "minReplicas": 1, "maxReplicas": 10, "schedules": [always]})
+    world.settle()
+    assert list(world.counts().values()) == [15]
+    world.edit(scaling={"mode": "Automatic", "minReplicas": 1, "maxReplicas": 10})
+    world.settle()
+    assert list(world.counts().values()) == [10]
+
+
+def test_a_variants_own_maximum_binds_at_once_where_the_others_could_carry_the_total() -> None:
+    both = [{"name": name, "acceleratorClassName": "nvidia-l4"} for name in ("a", "b")]
+    world = World(variants=both)
+    world.decide(5)
+    world.settle()
+    world.edit(variants=[{**both[0], "maxReplicas": 2}, both[1]])
+    world.settle()
+    assert {v["name"]: v["desiredReplicas"] for v in world.status["variants"]} == {"a": 2, "b": 3}
+
+
+def test_a_decision_made_in_another_mode_is_not_followed() -> None:
+    world = World(scaling={"mode": "Manual"}, replicas=3)
+    world.settle()
+    world.decide(3, rule=Rule.MANUAL, recommended=1)
+    world.edit(scaling={"mode": "Automatic", "minReplicas": 1, "maxReplicas": 10}, replicas=9)
+    world.decide(9, rule=Rule.MANUAL, recommended=1)
+    world.settle()
+    assert list(world.counts().values()) == [3]  # held until it is measured
+
+
+def test_a_count_that_nobody_can_follow_is_not_overwritten() -> None:
+    world = World(scaling={"mode": "Manual"}, replicas=5000)
+    world.settle()
+    assert world.deployment["spec"]["replicas"] == 5000
+
+
+def test_the_last_ten_changes_are_kept() -> None:
+    world = World()
+    for count in (2, 3, 4, 5, 6, 7, 8, 7, 6, 5, 4, 3):
+        world.decide(count)
+        world.settle()
+    history = world.status["scaling"]["history"]
+    assert [entry["to"] for entry in history] == [3, 4, 5, 6, 7, 8, 7, 6, 5, 4]
 
 
 def test_manual_follows_spec_replicas_at_once() -> None:

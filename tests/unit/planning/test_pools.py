@@ -72,7 +72,7 @@ def test_a_cold_start_is_the_first_one(container: dict[str, Any], took: float | 
     probe |= {"failureThreshold": budget_seconds / 5, "periodSeconds": 5}
     (pool,) = read_pools(world.snapshot())
     assert pool.pods[0].cold_start_seconds == took
-    (variant,) = observation_of([pool], variants=["l4"]).variants
+    (variant,) = observation_of([pool], most={"l4": 4}).variants
     assert variant.cold_start_seconds == (() if took is None else (took,))
 
 

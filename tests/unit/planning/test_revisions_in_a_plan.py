@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from builders.world import SPEC, World
@@ -111,6 +112,113 @@ def test_a_variant_that_leaves_the_spec_goes_when_the_other_serves() -> None:
     world.settle()
     left = [obj for obj in world.of("ReplicaSet") if obj["spec"]["replicas"]]
     assert [obj["metadata"]["labels"]["inferencefleet.io/variant"] for obj in left] == ["l40s"]
+
+
+def test_the_old_revision_gives_way_to_pods_that_have_been_ready_long_enough() -> None:
+    world = World(rollout={"minReadySeconds": 30})
+    world.decide(2)
+    world.settle()
+    (old,) = world.counts()
+    world.edit(engine=engine(maxModelLen=4096))
+    world.settle()
+    assert world.counts()[old] == 2
+    look_again = world.reconcile().requeue_after_seconds
+    assert look_again is not None
+    assert 30 <= look_again <= 31
+    world.wait(look_again)
+    world.reconcile()
+    world.reconcile()
+    assert world.counts()[old] == 1
+
+
+def test_while_the_pods_of_a_new_revision_crash_the_old_one_follows_the_load() -> None:
+    world = World()
+    world.decide(2)
+    world.settle()
+    (old,) = world.counts()
+    world.becomes_ready = lambda pod: pod["metadata"]["labels"]["inferencefleet.io/revision"] == old
+    world.edit(engine=engine(maxModelLen=4096))
+    world.settle()
+    (new,) = world.counts().keys() - {old}
+    for pod in world.of("Pod"):
+        if pod["metadata"]["labels"]["inferencefleet.io/revision"] == new:
+            waiting = {"reason": "CrashLoopBackOff"}
+            pod["status"]["containerStatuses"] = [{"name": "engine", "state": {"waiting": waiting}}]
+    world.decide(5)
+    world.settle()
+    assert world.counts() == {old: 5, new: 1}
+
+
+def test_a_class_that_vanishes_in_a_rollout_leaves_both_revisions_alone() -> None:
+    world = World()
+    world.decide(3)
+    world.settle()
+    (old,) = world.counts()
+    world.edit(engine=engine(maxModelLen=4096))
+    world.reconcile()
+    world._live()
+    world.reconcile()
+    before = world.counts()
+    (new,) = before.keys() - {old}
+    del world.classes["nvidia-l4"]
+    world.reconcile()
+    assert world.counts()[new] >= before[new]  # the newest is what the variant should run
+
+
+def test_a_return_is_not_complete_while_the_other_revision_still_has_replicas() -> None:
+    world = World()
+    world.decide(2)
+    world.settle()
+    former = world.status["rollout"]["completedRevision"]
+    world.edit(engine=engine(maxModelLen=4096))
+    world.reconcile()
+    world._live()
+    world.edit(engine=SPEC["engine"])
+    world.reconcile()
+    assert world.status["acceptedRevision"] == former
+    assert world.holds("RolledOut") == ("False", "RollingOut")
+    world.settle()
+    assert world.holds("RolledOut") == ("True", "RolledOut")
+
+
+def test_the_pool_of_a_revision_that_is_wanted_stays_with_no_replicas() -> None:
+    world = World(scaling={"mode": "Manual"}, replicas=1)
+    world.settle()
+    (pool,) = world.of("ReplicaSet")
+    for length in (1000, 2000, 3000):
+        world.edit(engine=engine(maxModelLen=length))
+        world.settle()
+        world.edit(engine=SPEC["engine"])
+        world.settle()
+    world.edit(replicas=0)
+    world.settle()
+    # Made anew it might be rendered otherwise.
+    assert pool["metadata"]["uid"] in [obj["metadata"]["uid"] for obj in world.of("ReplicaSet")]
+
+
+def test_an_empty_pool_stays_until_its_last_pod_has_ended() -> None:
+    world = World()
+    for length in (1000, 2000, 3000):
+        world.edit(engine=engine(maxModelLen=length))
+        world.settle()
+    oldest = min(world.of("ReplicaSet"), key=lambda obj: obj["spec"]["replicas"])
+    other = copy.deepcopy(oldest)
+    other["metadata"] |= {"name": "llama-l4-older", "uid": "uid-older", "creationTimestamp": "2020-01-01T00:00:00Z"}
+    other["metadata"]["labels"]["inferencefleet.io/revision"] = "older"
+    world.objects["ReplicaSet", "llama-l4-older"] = other
+    world.objects["Pod", "last"] = {
+        "metadata": {
+            "name": "last",
+            "uid": "uid-last",
+            "resourceVersion": "1",
+            "deletionTimestamp": "2020-01-01T00:00:00Z",
+            "ownerReferences": [{"kind": "ReplicaSet", "uid": "uid-older", "controller": True}],
+        },
+        "status": {},
+    }
+    assert world.reconcile().writes == ()
+    del world.objects["Pod", "last"]
+    assert [write.reference.name for write in world.reconcile().writes] == ["llama-l4-older"]
 
 
 def test_old_records_go_and_the_one_in_force_stays() -> None:

@@ -23,8 +23,8 @@ def pool(revision: str, standing: Standing, replicas: int, **seen: int) -> PoolS
     )
 
 
-def after(*pools: PoolState, desired: int, surge: int = 1, paused: bool = False) -> dict[str, int]:
-    targets = step(pools, desired={"a": desired}, surge=surge, paused=paused)
+def after(*pools: PoolState, desired: int, surge: int = 1, most: int = 1000, paused: bool = False) -> dict[str, int]:
+    targets = step(pools, desired={"a": desired}, surge=surge, most=most, paused=paused)
     return {target.revision: target.replicas for target in targets}
 
 
@@ -74,6 +74,11 @@ def test_only_the_newest_revision_that_serves_gains_replicas() -> None:
     assert counts == {"older": 2, "old": 3, "dead": 1, "new": 1}
 
 
+def test_a_revision_with_a_broken_pod_and_none_that_serves_gets_no_more_of_them() -> None:
+    counts = after(pool("old", S, 4), pool("new", C, 2, ready=0, broken=1), desired=4, surge=3)
+    assert counts == {"old": 4, "new": 2}  # by the surge alone it would be 3
+
+
 def test_one_bad_pod_does_not_hold_a_revision_that_serves() -> None:
     assert after(pool("old", S, 1), pool("new", C, 3, ready=2, broken=1), desired=5)["new"] == 5
 
@@ -81,6 +86,7 @@ def test_one_bad_pod_does_not_hold_a_revision_that_serves() -> None:
 def test_old_pods_that_are_out_for_a_moment_stay_until_the_new_revision_has_proved_itself() -> None:
     assert after(pool("old", S, 4, ready=0), pool("new", C, 0), desired=4) == {"old": 4, "new": 1}
     assert after(pool("old", S, 4, ready=0), pool("new", C, 1), desired=4)["old"] == 0
+    assert after(pool("old", S, 4, ready=0), pool("new", C, 1, ready=1, available=0), desired=4)["old"] == 4
 
 
 def test_old_pods_that_are_broken_give_way_at_once() -> None:
@@ -94,6 +100,17 @@ def test_scaling_down_takes_replicas_that_are_not_ready_first() -> None:
 def test_a_variant_that_left_the_spec_goes_when_the_others_carry_the_load() -> None:
     assert after(pool("gone", L, 2), pool("new", C, 2, ready=0), desired=2) == {"gone": 2, "new": 2}
     assert after(pool("gone", L, 2), pool("new", C, 2), desired=2) == {"gone": 0, "new": 2}
+
+
+def test_a_variant_takes_over_from_another_within_what_all_together_may_have() -> None:
+    assert after(pool("gone", L, 4), pool("new", C, 0), desired=4, most=6) == {"gone": 4, "new": 2}
+    assert after(pool("gone", L, 4), pool("new", C, 2), desired=4, most=6) == {"gone": 2, "new": 2}
+    assert after(pool("gone", L, 2), pool("new", C, 2), desired=4, most=6) == {"gone": 2, "new": 4}
+
+
+def test_what_left_the_spec_gives_way_before_an_older_revision() -> None:
+    counts = after(pool("gone", L, 2), pool("old", S, 2), pool("new", C, 4), desired=6)
+    assert counts == {"gone": 0, "old": 2, "new": 5}  # only two more serve than are wanted
 
 
 def test_paused_scales_what_serves_and_starts_no_revision() -> None:
@@ -123,18 +140,20 @@ states = st.builds(
 )
 
 
-@given(states, states, states, st.integers(0, 8), st.integers(1, 3))
+@given(states, states, states, st.integers(0, 8), st.integers(1, 3), st.integers(0, 30))
 def test_no_step_lowers_ready_capacity_below_what_is_needed(
-    first: PoolState, second: PoolState, third: PoolState, desired: int, surge: int
+    first: PoolState, second: PoolState, third: PoolState, desired: int, surge: int, most: int
 ) -> None:
     pools = []
     for index, (state, standing) in enumerate(zip((first, second, third), (C, S, L), strict=True)):
         seen = {"ready": state.ready, "available": state.available, "broken": state.broken}
         pools.append(pool(f"r{index}", standing, state.replicas, **seen))
-    targets = step(pools, desired={"a": desired}, surge=surge, paused=False)
+    targets = step(pools, desired={"a": desired}, surge=surge, most=most, paused=False)
     before = sum(state.ready for state in pools)
     ready = sum(min(state.ready, target.replicas) for state, target in zip(pools, targets, strict=True))
     assert ready >= min(before, desired)
+    had, have = sum(state.replicas for state in pools), sum(target.replicas for target in targets)
+    assert have <= max(had, most)
     stuck = pools[0].replicas and pools[0].broken == pools[0].replicas
     for state, target in zip(pools[1:], targets[1:], strict=True):
         if target.replicas > state.replicas:
