@@ -28,17 +28,20 @@ def cluster_options(function: Command) -> Command:
             "--kubeconfig",
             type=click.Path(exists=True, dir_okay=False),
             metavar="FILE",
-            help="Kubeconfig to use; else as kubectl does.",
+            help="Kubeconfig file. Default: the one kubectl uses.",
         ),
         click.option(
-            "--context", metavar="NAME", shell_complete=suggestions.context_name, help="Context of the kubeconfig."
+            "--context",
+            metavar="NAME",
+            shell_complete=suggestions.context_name,
+            help="Context of the kubeconfig. Default: the current one.",
         ),
         click.option(
             "-n",
             "--namespace",
             metavar="NAME",
             shell_complete=suggestions.namespace_name,
-            help="Namespace to look into.",
+            help="Only this namespace.",
         ),
     )
     for option in reversed(options):
@@ -48,7 +51,7 @@ def cluster_options(function: Command) -> Command:
 
 def output_option(function: Command) -> Command:
     """-o json|yaml."""
-    return click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="For programs instead of people.")(
+    return click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Machine-readable output.")(
         function
     )
 

@@ -24,15 +24,15 @@ _TOLERANCE_POINTS = 0.005
     multiple=True,
     metavar="POLICY",
     shell_complete=one_of((*POLICY_NAMES, *TUNED_NAMES)),
-    help=f"Repeatable; by default all as shipped: {', '.join(POLICY_NAMES)}. `fleet` is the operator's own.",
+    help=f"Policy to run; repeatable. Default: all of {', '.join(POLICY_NAMES)}. `fleet` is the operator's own.",
 )
-@click.option("--suite", is_flag=True, help="All shapes of the synthetic suite.")
+@click.option("--suite", is_flag=True, help="Run all shapes of the synthetic suite.")
 @scenario_options
 def command(policies: tuple[str, ...], suite: bool, **options: Any) -> int:
-    """Run scaling policies over the same traffic and compare them with an offline optimum.
+    """Run scaling policies over the same traffic, and compare them with an offline optimum.
 
-    A policy with the suffix -tuned takes the cheapest of its settings that keeps the target on the very trace, found
-    in hindsight. Exit status 3 if `fleet` misses its target on a trace where the optimum keeps it.
+    A policy with the suffix -tuned uses the cheapest of its settings that meets the target on that trace, found in
+    hindsight. Exit status 3 if `fleet` misses its target on a trace where the optimum meets it.
     """
     tell_of_the_wait()
     from inference_fleet.cli.simulation_screen import run_tasks, write_report

@@ -18,29 +18,33 @@ from inference_fleet.cli.main import EXIT_FAILED, EXIT_GOAL_MISSED, EXIT_INTERRU
     type=click.Choice(["emulated", "vllm"]),
     default="emulated",
     show_default=True,
-    help="What serves: engines that only take their time, or real vLLM on processors.",
+    help="Engine: emulated, which only takes the time, or real vLLM on the CPU.",
 )
-@click.option("--trace", type=click.Path(path_type=Path), help="CSV arrival_s,input_tokens,output_tokens (.gz too).")
-@click.option("--duration", type=click.FloatRange(min=10), metavar="S", help="Seconds of load.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    help="Load to send: a CSV file with arrival_s,input_tokens,output_tokens (.gz too). Default: a built-in load.",
+)
+@click.option("--duration", type=click.FloatRange(min=10), metavar="S", help="How long the load lasts, seconds.")
 @click.option(
     "--rate-scale",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
     metavar="X",
-    help="Times the load.",
+    help="Multiplies the load.",
 )
 @click.option(
-    "--start", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Where in the trace to begin, seconds."
+    "--start", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Second of the trace to begin at."
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the built-in load.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the built-in load.")
 @click.option(
     "--summary",
     "summary_path",
     type=click.Path(path_type=Path),
     default="demo-summary.json",
     show_default=True,
-    help="Where the figures go, for programs.",
+    help="File for the figures as JSON.",
 )
 @click.option(
     "--report",
@@ -48,7 +52,7 @@ from inference_fleet.cli.main import EXIT_FAILED, EXIT_GOAL_MISSED, EXIT_INTERRU
     type=click.Path(path_type=Path),
     default="demo-report.html",
     show_default=True,
-    help="Where the page with the pictures goes.",
+    help="File for the HTML page with pictures.",
 )
 def command(
     engine: str,
@@ -62,8 +66,8 @@ def command(
 ) -> int:
     """Start a sandbox, install the operator, serve the sample model, send a load that rises and falls, and report.
 
-    Passed: no request failed or was cut, the fleet scaled up and came back down. Invalid: the machine was too slow for
-    the emulated engines to keep their time.
+    Passed: no request failed or was cut off, and the fleet scaled up and back down. Invalid: the machine was too slow
+    for the emulated engines.
     """
     from rich.console import Console
 

@@ -20,20 +20,22 @@ Form = Literal["table", "json"]
 _OUTPUT = output_form("table", "json")
 
 
-@click.group(name="engine", short_help="What the operator knows about vLLM versions and accelerators.")
+@click.group(name="engine", short_help="Show what the operator knows about vLLM versions and accelerators.")
 def command() -> None:
-    """What the operator knows about vLLM versions and accelerators."""
+    """Show what the operator knows about vLLM versions and accelerators."""
 
 
 command.add_command(accelerators)
 
 
 @command.command(name="flags", short_help="List a release's flags: typed, allowed or denied.")
-@click.option("--version", "version", default=None, metavar="VERSION", help="vLLM release; the newest known if absent.")
-@click.option("--mark", type=click.Choice(["typed", "allowed", "denied"]), help="Only flags with this mark.")
+@click.option(
+    "--version", "version", default=None, metavar="VERSION", help="vLLM release. Default: the newest known one."
+)
+@click.option("--mark", type=click.Choice(["typed", "allowed", "denied"]), help="List only flags with this mark.")
 @_OUTPUT
 def flags(version: str | None, mark: str | None, output: Form) -> int:
-    """List a release's flags: with a field of their own (typed), allowed in extraArgs, or denied."""
+    """List the flags of a vLLM release: those with a field of their own (typed), allowed in extraArgs, or denied."""
     release = engine_version(version or known_versions()[-1])
     if not isinstance(release, EngineVersion):
         raise click.UsageError(f"--version: {release.message} {release.suggestion or ''}".strip())
@@ -58,7 +60,7 @@ def flags(version: str | None, mark: str | None, output: Form) -> int:
     required=True,
     metavar="PATH",
     shell_complete=file_name,
-    help="Interpreter of an environment that has vLLM.",
+    help="Python interpreter of an environment that has vLLM.",
 )
 @_OUTPUT
 def describe(python: str, output: Form) -> int:

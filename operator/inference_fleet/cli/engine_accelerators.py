@@ -14,19 +14,19 @@ ACCELERATORS_SCHEMA = "inference-fleet/accelerators/v1"
 Form = Literal["table", "json", "yaml"]
 
 
-@click.command(name="accelerators", short_help="List the accelerators that are known without a cluster.")
+@click.command(name="accelerators", short_help="List the built-in accelerators.")
 @click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json", "yaml"]),
     default="table",
     show_default=True,
-    help="yaml: AcceleratorClass objects for kubectl; json: the figures with their sources.",
+    help="Output format. yaml: AcceleratorClass objects for kubectl; json: the figures with their sources.",
 )
 def accelerators(output: Form) -> int:
-    """List the accelerators that are known without a cluster: memory, bandwidth, dense peaks.
+    """List the built-in accelerators: memory, bandwidth, dense peaks.
 
-    They know no prices, node labels or tolerations: a cluster's own classes of these names do.
+    They have no prices, node labels or tolerations; add these in AcceleratorClasses of your own.
     """
     from inference_fleet.cli.text_table import columns_of_terminal, show
     from inference_fleet.engine.catalogue import accelerator_sources, built_in_accelerators

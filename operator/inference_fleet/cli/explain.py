@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Say why an InferenceDeployment has this many replicas, or why it is not ready and what to do.
 
-    Without a namespace it is the kubeconfig's, as for kubectl.
+    The default namespace is that of the kubeconfig, as for kubectl.
     """
     from inference_fleet.cli.explain_report import explain_report, explain_text
     from inference_fleet.cli.pod_events import PodEvent, pod_events

@@ -29,15 +29,15 @@ EXIT_INTERRUPTED = 130
 # Name -> what it does. The help page needs no module but this one, so that it answers at once.
 COMMANDS: dict[str, str] = {
     "run": "Run the operator.",
-    "plan": "Check an InferenceDeployment and show what it would cost, hold and do. No cluster needed.",
+    "plan": "Check an InferenceDeployment, and show what it would hold and cost. No cluster needed.",
     "render": "Print the objects the operator would create. No cluster needed.",
     "explain": "Say why a deployment has this many replicas, or why it is not ready.",
     "top": "Watch all deployments live.",
     "status": "List all deployments with their conditions.",
-    "engine": "What the operator knows about vLLM versions.",
+    "engine": "Show what the operator knows about vLLM versions and accelerators.",
     "simulate": "Replay a trace against a simulated fleet.",
     "compare": "Compare scaling policies over traces.",
-    "sandbox": "A real control plane and kubelet on this machine, without containers or GPUs.",
+    "sandbox": "Run a real control plane and kubelet on this machine, without containers or GPUs.",
     "demo": "Serve, load and scale a model in a sandbox, and report.",
     "completion": "Print the shell completion script.",
 }
@@ -105,7 +105,7 @@ def _missing_extra(command: str, module: str) -> str:
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
-    """Run language models on Kubernetes with vLLM: checked first, scaled to their objectives."""
+    """Run language models on Kubernetes with vLLM, checked before they start and scaled to their objectives."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

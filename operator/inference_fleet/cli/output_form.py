@@ -13,5 +13,5 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def output_form(*forms: str) -> Callable[[Command], Command]:
     """`-o` with these forms, the first of which is the default."""
     return click.option(
-        "-o", "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="Form of the answer."
+        "-o", "--output", type=click.Choice(forms), default=forms[0], show_default=True, help="Output format."
     )

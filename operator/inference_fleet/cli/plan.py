@@ -14,34 +14,34 @@ from inference_fleet.cli.output_form import output_form
 from inference_fleet.cli.suggestions import file_name
 
 
-@click.command(name="plan", short_help="Check an InferenceDeployment and show what it would cost, hold and do.")
+@click.command(name="plan", short_help="Check an InferenceDeployment, and show what it would hold and cost.")
 @click.option(
     "-f",
     "--file",
     required=True,
     metavar="FILE",
     shell_complete=file_name,
-    help="Manifest, or a folder of them; - reads standard input.",
+    help="Manifest file, a folder of manifests, or - for standard input.",
 )
 @click.option(
     "--accelerators",
     metavar="FILE",
     shell_complete=file_name,
-    help="Manifest with the cluster's AcceleratorClasses (kubectl get acceleratorclasses -o yaml). Classes in -f count"
-    " too; the built-in ones are used for names found in neither.",
+    help="Manifest with AcceleratorClasses (from `kubectl get acceleratorclasses -o yaml`). Classes in -f count too;"
+    " for names found in neither, the built-in classes are used.",
 )
 @click.option(
     "--config",
     metavar="FILE",
     shell_complete=file_name,
-    help="The model's config.json, for the memory check and the estimate. What model.shape says goes over it.",
+    help="The model's config.json, for the memory check and the speed estimate. model.shape takes precedence.",
 )
 @output_form("table", "json")
 @click.option("--full", is_flag=True, help="Show the whole command line in the table.")
 def command(
     file: str, accelerators: str | None, config: str | None, output: Literal["table", "json"], full: bool
 ) -> int:
-    """Check InferenceDeployments and show what they would cost, hold and do.
+    """Check InferenceDeployments, and show what they would hold and cost and how fast they would be.
 
     Exit status 2 if anything is refused, in any variant.
     """

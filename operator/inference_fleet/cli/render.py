@@ -25,20 +25,20 @@ _NO_UID = "00000000-0000-0000-0000-000000000000"
     required=True,
     metavar="FILE",
     shell_complete=file_name,
-    help="Manifest, or a folder of them; - reads standard input.",
+    help="Manifest file, a folder of manifests, or - for standard input.",
 )
 @click.option(
     "--accelerators",
     metavar="FILE",
     shell_complete=file_name,
-    help="Manifest with the cluster's AcceleratorClasses. Classes in -f count too; the built-in ones are used for"
-    " names found in neither.",
+    help="Manifest with AcceleratorClasses. Classes in -f count too; for names found in neither, the built-in classes"
+    " are used.",
 )
 @output_form("yaml", "json")
 def command(file: str, accelerators: str | None, output: Literal["yaml", "json"]) -> int:
-    """Print what the operator would create for InferenceDeployments that do not exist yet.
+    """Print the objects that the operator would create for new InferenceDeployments.
 
-    With the replicas it would start with, before anything is measured. Exit status 2 if a spec is refused.
+    They have the replicas that it would start with. Exit status 2 if a spec is refused.
     """
     import yaml
 

@@ -74,5 +74,5 @@ command = click.Command(
     "run",
     callback=_run,
     params=[_option(name, field) for name, field in Settings.model_fields.items()],
-    help="Run the operator until it is told to end (SIGTERM, SIGINT).",
+    help="Run the operator until SIGTERM or SIGINT.",
 )

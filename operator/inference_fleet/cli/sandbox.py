@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 _ENGINES = ("emulated", "vllm")
 _name_option = click.option(
-    "--name", default=state.DEFAULT_NAME, show_default=True, metavar="NAME", help="Which sandbox."
+    "--name", default=state.DEFAULT_NAME, show_default=True, metavar="NAME", help="Name of the sandbox."
 )
 _kubernetes_option = click.option(
     "--kubernetes",
@@ -36,7 +36,7 @@ _kubernetes_option = click.option(
     show_default=True,
     type=click.Choice((*KUBERNETES_VERSIONS, *KUBERNETES_VERSIONS.values())),
     callback=lambda _context, _parameter, version: KUBERNETES_VERSIONS.get(version, version),
-    help="Version of Kubernetes.",
+    help="Kubernetes version.",
 )
 
 
@@ -51,14 +51,24 @@ def command() -> None:
     """
 
 
-@command.command(short_help="Start a sandbox and keep it until it is ended.")
+@command.command(short_help="Start a sandbox.")
 @_name_option
 @_kubernetes_option
 @click.option(
-    "--nodes", default=1, show_default=True, type=click.IntRange(0, 254), metavar="N", help="Nodes that run pods."
+    "--nodes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 254),
+    metavar="N",
+    help="Number of nodes that run pods.",
 )
 @click.option(
-    "--gpus-per-node", default=4, show_default=True, type=click.IntRange(0), metavar="N", help="GPUs each node offers."
+    "--gpus-per-node",
+    default=4,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="GPUs that each node offers.",
 )
 @click.option(
     "--hollow-nodes",
@@ -66,10 +76,14 @@ def command() -> None:
     show_default=True,
     type=click.IntRange(0),
     metavar="N",
-    help="Nodes that only say that they run their pods, for scale.",
+    help="Number of nodes that only pretend to run their pods, for tests of scale.",
 )
 @click.option(
-    "--engine", default="emulated", show_default=True, type=click.Choice(_ENGINES), help="What engine images run."
+    "--engine",
+    default="emulated",
+    show_default=True,
+    type=click.Choice(_ENGINES),
+    help="What engine images run: an emulated engine, or real vLLM on the CPU.",
 )
 @click.option(
     "--scrape-interval",
@@ -77,13 +91,11 @@ def command() -> None:
     show_default=True,
     type=click.FloatRange(0.1),
     metavar="S",
-    help="Seconds between two scrapes by Prometheus.",
+    help="Scrape interval of Prometheus, seconds.",
 )
-@click.option(
-    "--apiserver-arg", multiple=True, metavar="ARG", help="An argument for kube-apiserver; as often as wanted."
-)
-@click.option("--audit", is_flag=True, help="Let the API server write logs/audit.log.")
-@click.option("--detach", is_flag=True, help="Return once it is ready; end it with `sandbox down`.")
+@click.option("--apiserver-arg", multiple=True, metavar="ARG", help="Argument for kube-apiserver; repeatable.")
+@click.option("--audit", is_flag=True, help="Make the API server write logs/audit.log.")
+@click.option("--detach", is_flag=True, help="Return when the sandbox is ready. End it with `sandbox down`.")
 def up(
     name: str,
     kubernetes: str,
@@ -96,7 +108,7 @@ def up(
     audit: bool,
     detach: bool,
 ) -> None:
-    """Start a sandbox and keep it until Ctrl-C, or until `sandbox down` with --detach."""
+    """Start a sandbox. It runs until Ctrl-C; with --detach, until `sandbox down`."""
     settings = Settings(
         name=name,
         kubernetes_version=kubernetes,
@@ -161,7 +173,7 @@ def down(name: str) -> None:
 @_name_option
 @output_form("table", "json")
 def status(name: str, output: str) -> None:
-    """Say what runs and how it is reached."""
+    """Show what runs and how to reach it."""
     sandbox = _told(lambda: _find(name))
     found = sandbox.status()
     click.echo(json.dumps(found, indent=2) if output == "json" else _table(found))
@@ -186,23 +198,23 @@ def _table(found: dict[str, Any]) -> str:
 
 @command.command(
     "exec",
-    short_help="Run a command inside, where pods can be reached.",
+    short_help="Run a command inside the sandbox, where pods can be reached.",
     context_settings={"ignore_unknown_options": True},
 )
 @_name_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 def execute(name: str, words: tuple[str, ...]) -> None:
-    """Run a command inside, where pods and Services can be reached; KUBECONFIG is set for it."""
+    """Run a command inside the sandbox, where pods and Services can be reached. KUBECONFIG is set."""
     argv = _told(lambda: _find(name).exec_command(words))
     sys.stdout.flush()
     os.execvp(argv[0], argv)  # noqa: S606
 
 
-@command.command(short_help="Print a tool's path; fetch or build the tool first.")
+@command.command(short_help="Print the path of a tool such as kubectl.")
 @_kubernetes_option
 @click.argument("tool_name", metavar="TOOL", type=click.Choice(tool_names()))
 def tool(kubernetes: str, tool_name: str) -> None:
-    """Print a tool's path; fetches or builds the tool first where this machine does not have it."""
+    """Print the path of a tool such as kubectl. Fetches or builds the tool if necessary."""
 
     def find() -> None:
         with shown() as progress:

@@ -25,23 +25,23 @@ _UNPRICED = "cost counts a replica as 1 an hour where its class has no price"
     show_default=True,
     metavar="POLICY",
     shell_complete=one_of((*POLICY_NAMES, *TUNED_NAMES)),
-    help="Who decides; `compare --help` names all.",
+    help="Scaling policy; `compare --help` lists all.",
 )
-@click.option("--replicas", type=click.IntRange(min=0), metavar="N", help="Of the policy `static`.")
+@click.option("--replicas", type=click.IntRange(min=0), metavar="N", help="Number of replicas of the policy `static`.")
 @click.option(
     "--accelerator",
     "accelerators",
     multiple=True,
     metavar="CLASS[=COST]",
     shell_complete=accelerator_name,
-    help="With -f: the deployment on this class alone, at this cost of a device for an hour. Repeatable: side by side.",
+    help="With -f: run the deployment on this class alone, at this cost per device hour. Repeatable, to compare.",
 )
 @scenario_options
 def command(policy: str, replicas: int | None, accelerators: tuple[str, ...], **options: Any) -> int:
-    """Replay traffic against a simulated fleet under one scaling policy, and say what was kept and what it cost.
+    """Replay traffic against a simulated fleet under one scaling policy: are the objectives met, and at what cost?
 
-    With -f the objectives, limits and variants are those of an InferenceDeployment: the answer is what it would cost.
-    With --accelerator several classes stand side by side.
+    With -f, the objectives, limits and variants are those of an InferenceDeployment. With --accelerator, several
+    accelerators are compared.
     """
     tell_of_the_wait()
     from inference_fleet.cli.simulation_screen import run_tasks, write_report

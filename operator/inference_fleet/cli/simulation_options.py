@@ -84,24 +84,24 @@ _OPTIONS = (
         "--file",
         metavar="FILE",
         shell_complete=suggestions.file_name,
-        help="InferenceDeployment: its objectives, limits and variants.",
+        help="InferenceDeployment whose objectives, limits and variants are used.",
     ),
     click.option(
         "--trace",
         "traces",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="CSV arrival_s,input_tokens,output_tokens, or of Azure, BurstGPT or Mooncake (.gz too), or a folder of"
-        " ServeGen's client tables. Repeatable.",
+        help="Trace: a CSV file with arrival_s,input_tokens,output_tokens, a trace of Azure, BurstGPT or Mooncake (.gz"
+        " too), or a folder of ServeGen's client tables. Repeatable.",
     ),
-    click.option("--join", is_flag=True, help="Traces one after the other, as one trace of several days."),
+    click.option("--join", is_flag=True, help="Join the traces, one after the other, into one."),
     click.option(
         "--shape",
         "shapes",
         multiple=True,
         metavar="SHAPE",
         shell_complete=suggestions.one_of(SHAPE_NAMES),
-        help=f"Synthetic traffic instead of a trace: {', '.join(SHAPE_NAMES)}. Repeatable.",
+        help=f"Synthetic traffic instead of a trace, by default chat-steady: {', '.join(SHAPE_NAMES)}. Repeatable.",
     ),
     click.option(
         "--scenario",
@@ -109,41 +109,45 @@ _OPTIONS = (
         is_eager=True,
         expose_value=False,
         callback=_from_file,
-        help="YAML file of these options: `rate-scale: 2`.",
+        help="YAML file with these options, such as `rate-scale: 2`.",
     ),
     click.option(
-        "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What serves, without -f."
+        "--engine",
+        type=click.Choice(ENGINES),
+        default=ENGINES[0],
+        show_default=True,
+        help="Simulated engine, without -f.",
     ),
-    _positive("--first-token", 2.5, metavar="S", help="Objective: seconds to the first token, without -f."),
-    _positive("--pace", 0.2, metavar="S", help="Objective: mean seconds per token after the first, without -f."),
+    _positive("--first-token", 2.5, metavar="S", help="Objective without -f: seconds to the first token."),
+    _positive("--pace", 0.2, metavar="S", help="Objective without -f: mean seconds per token after the first."),
     click.option(
         "--target",
         type=click.FloatRange(min=0, max=100, max_open=True),
         default=99.0,
         show_default=True,
         metavar="PERCENT",
-        help="Share of requests that must meet both, without -f.",
+        help="Target without -f: percentage of requests that must meet both objectives.",
     ),
-    click.option(
-        "--seed", type=int, default=0, show_default=True, metavar="N", help="Of everything that chance decides."
-    ),
+    click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of everything random."),
     click.option(
         "--seeds",
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
         metavar="N",
-        help="How many, from --seed on.",
+        help="Number of seeds to run, beginning with --seed.",
     ),
-    _positive("--rate-scale", 1.0, metavar="X", help="Times the trace's load, by superposition."),
-    click.option("--duration", type=click.FloatRange(min=60), metavar="S", help="Only the first seconds of a trace."),
+    _positive("--rate-scale", 1.0, metavar="X", help="Multiplies the load of the trace."),
+    click.option(
+        "--duration", type=click.FloatRange(min=60), metavar="S", help="Use only the first seconds of a trace."
+    ),
     click.option(
         "--cold-start",
         type=click.FloatRange(min=0),
         default=120.0,
         show_default=True,
         metavar="S",
-        help="Mean seconds from a pod's creation to its readiness.",
+        help="Mean time from a pod's creation to readiness, seconds.",
     ),
     click.option(
         "--cold-start-cv",
@@ -151,14 +155,14 @@ _OPTIONS = (
         default=0.25,
         show_default=True,
         metavar="X",
-        help="Coefficient of variation of the log-normal cold start.",
+        help="Coefficient of variation of that time (log-normal).",
     ),
     click.option(
         "--routing",
         type=click.Choice(["least-outstanding", "random"]),
         default="least-outstanding",
         show_default=True,
-        help="Which replica a request goes to.",
+        help="How requests are routed to replicas.",
     ),
     click.option(
         "--model-error",
@@ -166,13 +170,13 @@ _OPTIONS = (
         default=0.0,
         show_default=True,
         metavar="PERCENT",
-        help="How much slower the engines are than the scaler is told.",
+        help="How much slower engines are than the scaler's estimate at the start.",
     ),
     click.option(
-        "--min", "minimum", type=click.IntRange(min=0), metavar="N", help="Fewest replicas [default: 1, or of -f]."
+        "--min", "minimum", type=click.IntRange(min=0), metavar="N", help="Fewest replicas. [default: that of -f, or 1]"
     ),
     click.option(
-        "--max", "maximum", type=click.IntRange(min=1), metavar="N", help="Most replicas [default: 64, or of -f]."
+        "--max", "maximum", type=click.IntRange(min=1), metavar="N", help="Most replicas. [default: that of -f, or 64]"
     ),
     click.option(
         "--start",
@@ -180,17 +184,17 @@ _OPTIONS = (
         default=6,
         show_default=True,
         metavar="N",
-        help="Ready replicas at first.",
+        help="Ready replicas at the start.",
     ),
     click.option(
-        "--jobs", type=click.IntRange(min=1), metavar="N", help="Local processes [default: one per processor]."
+        "--jobs", type=click.IntRange(min=1), metavar="N", help="Number of local processes. [default: one per CPU]"
     ),
-    click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster to run on instead."),
+    click.option("--dask", metavar="ADDRESS", help="Address of the scheduler of a Dask cluster to run on instead."),
     click.option(
         "--report",
         type=click.Path(path_type=Path, dir_okay=False, writable=True),
         callback=_into_a_folder,
-        help="Write an HTML page with plots here.",
+        help="File for an HTML page with plots.",
     ),
     output_form("table", "json"),
 )

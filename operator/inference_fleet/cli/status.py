@@ -16,7 +16,7 @@ from inference_fleet.cli.cluster_access import cluster_options, output_option, r
 def command(
     kubeconfig: str | None, context: str | None, namespace: str | None, output: Literal["json", "yaml"] | None
 ) -> None:
-    """List the InferenceDeployments of the cluster, and say what is not as it should be."""
+    """List the InferenceDeployments of the cluster, and what is wrong with them."""
     from inference_fleet.cli.status_report import status_report, status_text
     from inference_fleet.cli.text_table import columns_of_terminal, show, structured
 

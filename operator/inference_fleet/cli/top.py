@@ -32,9 +32,9 @@ _DEFAULT_INTERVAL_SECONDS: Final = 2.0
     default=_DEFAULT_INTERVAL_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How often the cluster is asked.",
+    help="Refresh interval.",
 )
-@click.option("--once", is_flag=True, help="Show one picture and end, as into a pipe.")
+@click.option("--once", is_flag=True, help="Print once and exit. This is the default when piped.")
 @output_option
 def command(
     kubeconfig: str | None,
@@ -44,7 +44,7 @@ def command(
     once: bool,
     output: Literal["json", "yaml"] | None,
 ) -> None:
-    """Watch the InferenceDeployments of the cluster, what is not ready first. End it with Ctrl-C."""
+    """Watch the InferenceDeployments of the cluster, those that are not ready first. End with Ctrl-C."""
     if once or output is not None or not sys.stdout.isatty():
         _one_picture(kubeconfig, context, namespace, output)
         return

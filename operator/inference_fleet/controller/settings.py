@@ -15,34 +15,45 @@ class Settings(BaseSettings):
 
     prometheus_url: str = Field(
         default="http://prometheus-operated.monitoring.svc:9090",
-        description="Prometheus that scrapes the engines.",
+        description="URL of the Prometheus that scrapes the engines.",
     )
-    prometheus_ca_file: str | None = Field(default=None, description="Certificate authority of Prometheus.")
+    prometheus_ca_file: str | None = Field(
+        default=None, description="File with the certificate authority of Prometheus."
+    )
     prometheus_token_file: str | None = Field(
-        default=None, description="File with a bearer token for Prometheus; read anew for every question."
+        default=None, description="File with a bearer token for Prometheus; it is read for every query."
     )
     namespaces: str = Field(
-        default="", description="Namespaces to work in, separated by commas; all of the cluster if empty."
+        default="", description="Namespaces to work in, separated by commas. All namespaces if empty."
     )
     kubeconfig: str | None = Field(
-        default=None, description="Kubeconfig to use; without one the pod's own account, else the user's kubeconfig."
+        default=None,
+        description="Kubeconfig file. By default the pod's service account, or outside a pod the user's kubeconfig.",
     )
-    host: str = Field(default="0.0.0.0", description="Address of /healthz, /readyz and /metrics.")  # noqa: S104
+    host: str = Field(default="0.0.0.0", description="Address on which /healthz, /readyz and /metrics are served.")  # noqa: S104
     port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
     lease: bool = Field(
-        default=True, description="Take the Lease before writing. Switch it off only where one process can ever run."
+        default=True,
+        description="Take the Lease before writing. Switch it off only if there is never more than one process.",
     )
     lease_namespace: str = Field(
-        default="", description="Namespace of the Lease; the pod's own if empty, else inference-fleet-system."
+        default="",
+        description="Namespace of the Lease. If empty, the pod's own, or outside a pod inference-fleet-system.",
     )
-    identity: str = Field(default="", description="Name of this process in the Lease; the host's name if empty.")
-    log_format: Literal["console", "json"] = Field(default="json", description="How log lines look.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="What is logged.")
+    identity: str = Field(default="", description="Name of this process in the Lease. The host name if empty.")
+    log_format: Literal["console", "json"] = Field(default="json", description="Format of the log.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level that is logged."
+    )
     tick_seconds: float = Field(
-        default=15.0, ge=1.0, le=60.0, description="How often Prometheus is asked and replicas are decided."
+        default=15.0, ge=1.0, le=60.0, description="How often Prometheus is queried and replicas are decided, seconds."
     )
-    resync_seconds: float = Field(default=300.0, ge=5.0, le=3600.0, description="How often everything is listed anew.")
-    workers: int = Field(default=16, ge=1, le=256, description="Objects that are worked on at the same time.")
+    resync_seconds: float = Field(
+        default=300.0, ge=5.0, le=3600.0, description="How often all objects are listed again, seconds."
+    )
+    workers: int = Field(
+        default=16, ge=1, le=256, description="Number of objects that are reconciled at the same time."
+    )
 
     @field_validator("prometheus_url")
     @classmethod

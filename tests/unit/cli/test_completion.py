@@ -230,7 +230,7 @@ def test_bash_completes_with_the_script_that_is_printed(server: AnsweringServer)
 
 def test_fish_shows_a_description_to_its_end() -> None:
     line = asked("fish", "sandbox", "ex").stdout.rstrip("\n")
-    assert line == "plain,exec\tRun a command inside, where pods can be reached."
+    assert line == "plain,exec\tRun a command inside the sandbox, where pods can be reached."
     script = subprocess.run([PROGRAM, "completion", "fish"], capture_output=True, text=True, check=True).stdout
     assert 'string split --max 1 "," $completion' in script
 
