@@ -92,7 +92,7 @@ def test_a_release_from_install_to_uninstall(
     release.kubectl("create", "-f", "-", stdin=json.dumps(pod))
 
     assert run(["status", "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
-    assert "chat/llama-8b: the operator has not looked at it yet" in capsys.readouterr().out
+    assert "chat/llama-8b: the operator has not seen it yet" in capsys.readouterr().out
 
     release.helm("uninstall", "fleet")
     left = release.versions()

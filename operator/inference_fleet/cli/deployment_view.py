@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from inference_fleet.api.conditions import Condition
 from inference_fleet.api.status import InferenceDeploymentStatus
 
-NOT_SEEN: Final = "the operator has not looked at it yet"
+NOT_SEEN: Final = "the operator has not seen it yet"
 # What a condition says while all is well; those not named here only exist while something is to be told.
 _WELL: Final = ("Accepted", "Available", "Ready", "ScalingActive", "RolledOut", "CapacityAvailable")
 _DAY_SECONDS: Final = 86400

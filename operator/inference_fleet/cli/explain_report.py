@@ -145,12 +145,12 @@ def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
     changed = unix_seconds(condition.last_transition_time)
     since = "" if changed is None else f" since {clock(changed, now=now, zone=zone)}"
     if deployment.condition("Suspended") is not None:
-        return f"{name} is suspended: the operator writes nothing; {counts}."
+        return f"{name} is suspended: the operator changes nothing; {counts}."
     if condition.reason == Reason.SPEC_NOT_ACCEPTED:
-        serving = f"the last accepted one goes on: {counts}" if ready else "nothing serves"
+        serving = f"the last accepted one still runs: {counts}" if ready else "nothing serves"
         return f"{name}'s spec is refused{since}; {serving}."
     if condition.reason == Reason.SCALED_TO_ZERO:
-        return f"{name} has no replicas, as wanted{since}."
+        return f"{name} has no replicas, as requested{since}."
     waiting = deployment.unschedulable
     if waiting:
         verb = "serves, but waits" if condition.status == "True" else "waits"
@@ -162,7 +162,7 @@ def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
 
 def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iterator[tuple[str, str]]:
     if deployment.outdated:
-        yield "note", "this speaks of an older spec: the operator has not looked at the newest one yet"
+        yield "note", "this is about an older spec: the operator has not seen the newest one yet"
     scaling = deployment.status.scaling
     decision = scaling.last_decision if scaling else None
     if scaling is not None and decision is not None:
@@ -171,7 +171,7 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
             yield "", "; ".join(_term(term.model_dump()) for term in decision.terms)
         after = unix_seconds(scaling.scale_down_allowed_after)
         if after is not None and after > now:
-            yield "", f"no replica is taken away before {clock(after, now=now, zone=zone)}"
+            yield "", f"no replica is removed before {clock(after, now=now, zone=zone)}"
     for place, objective in enumerate(objectives_of(deployment)):
         yield "" if place else "objectives", objective_words(objective, now=now, zone=zone)
     if scaling is not None and scaling.signals is not None:
@@ -207,8 +207,8 @@ def _limits(deployment: DeploymentView) -> str:
     bounds = _bounds(deployment)
     if deployment.mode != "Automatic":
         who = "spec.replicas" if deployment.mode == "Manual" else "/scale"
-        return f"{deployment.mode}: {who} says how many"
-    words = f"held by {', '.join(bounds['limitedBy'])}" if bounds["limitedBy"] else "none is in the way"
+        return f"{deployment.mode}: {who} sets the replicas"
+    words = f"limited by {', '.join(bounds['limitedBy'])}" if bounds["limitedBy"] else "none applies"
     shown = ["?" if bounds[key] is None else str(bounds[key]) for key in ("minReplicas", "maxReplicas")]
     return f"{words} ({shown[0]} .. {shown[1]})"
 

@@ -107,7 +107,7 @@ def _remarks(deployment: DeploymentView, *, now: float, width: int) -> list[str]
         return [fitted(f"{name}: {NOT_SEEN} (created {age} ago): is the operator running?", width=width)]
     lines = []
     if deployment.outdated:
-        lines.append(fitted(f"{name}: the operator has not looked at the newest spec yet", width=width))
+        lines.append(fitted(f"{name}: the operator has not seen the newest spec yet", width=width))
     told: set[str] = set()
     refused = any(each.type == "Accepted" for each in deployment.remarks)
     # Ready first: it names the cause; what repeats it is left out.

@@ -46,7 +46,7 @@ def test_a_serving_deployment_is_said_to_serve() -> None:
     assert lines[0] == "llama serves with 3 replicas (3 ready) since 15:06:40."
     assert "why 3      Saturation: demand is 2.4 replicas" in lines
     assert "signals    fresh since 15:06:40" in lines
-    assert "limits     held by maxReplicas (1 .. 10)" in lines
+    assert "limits     limited by maxReplicas (1 .. 10)" in lines
     assert "  15:06:40  1 -> 3  Saturation: demand is 2.4 replicas" in lines
     assert not any(line.startswith("cause") for line in lines)
 
@@ -67,7 +67,9 @@ def test_a_refused_spec_names_the_field_while_the_former_goes_on() -> None:
     world.edit(engine={"vllm": {"version": "0.1.0"}})
     world.settle()
     lines = text(world).splitlines()
-    assert lines[0] == "llama's spec is refused since 15:06:40; the last accepted one goes on: 1 of 1 replica serves."
+    assert (
+        lines[0] == "llama's spec is refused since 15:06:40; the last accepted one still runs: 1 of 1 replica serves."
+    )
     assert lines[1].startswith("cause      spec.engine.vllm.version: vLLM 0.1.0 is not known")
     assert sum(line.startswith("cause") for line in lines) == 1
 
@@ -94,14 +96,14 @@ def test_a_suspended_one_says_only_that() -> None:
     world.edit(suspend=True)
     world.settle()
     assert [each.reason for each in hindrances(view(world.deployment))] == ["Suspended"]
-    assert text(world).startswith("llama is suspended: the operator writes nothing;")
+    assert text(world).startswith("llama is suspended: the operator changes nothing;")
 
 
 def test_an_object_no_operator_has_seen_asks_for_the_operator() -> None:
     world = World()
     assert text(world).splitlines()[:3] == [
-        "llama: the operator has not looked at it yet.",
-        "cause      the operator has not looked at it yet",
+        "llama: the operator has not seen it yet.",
+        "cause      the operator has not seen it yet",
         "you can    See whether the operator runs, and whether it may work in this namespace.",
     ]
 
@@ -119,8 +121,8 @@ def test_a_new_deployment_without_figures_is_waited_for_an_old_one_is_looked_int
 def test_no_replicas_wanted_is_no_fault() -> None:
     world = settled(scaling={"mode": "Manual"}, replicas=0)
     lines = text(world).splitlines()
-    assert lines[0].startswith("llama has no replicas, as wanted")
-    assert "limits     Manual: spec.replicas says how many" in lines
+    assert lines[0].startswith("llama has no replicas, as requested")
+    assert "limits     Manual: spec.replicas sets the replicas" in lines
 
 
 FIRST = {"name": "first", "metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "99"}

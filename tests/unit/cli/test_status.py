@@ -85,13 +85,13 @@ def test_a_refused_spec_is_told_once() -> None:
 
 def test_an_object_no_operator_has_seen_is_told() -> None:
     text = status_text([view(unseen())], now=NOW, width=100)
-    assert "chat/new: the operator has not looked at it yet (created - ago): is the operator running?" in text
+    assert "chat/new: the operator has not seen it yet (created - ago): is the operator running?" in text
 
 
 def test_a_spec_newer_than_the_status_is_told() -> None:
     obj = json.loads(json.dumps(serving()))
     obj["metadata"]["generation"] = 2
-    assert "has not looked at the newest spec yet" in status_text([view(obj)], now=NOW, width=100)
+    assert "has not seen the newest spec yet" in status_text([view(obj)], now=NOW, width=100)
 
 
 def test_no_line_is_wider_than_the_terminal() -> None:

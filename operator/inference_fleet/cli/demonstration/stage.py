@@ -133,7 +133,7 @@ class Stage:
             ready = next((c for c in _conditions(obj) if c["type"] == "Ready"), None)
             if ready is not None and ready["status"] == "True":
                 return obj
-            words = f"waiting for {NAME}: {ready['message'] if ready else 'the operator has not looked at it yet'}"
+            words = f"waiting for {NAME}: {ready['message'] if ready else 'the operator has not seen it yet'}"
             if words != said:
                 self._say(words)
                 said = words
