@@ -104,8 +104,8 @@ class Run:
 def main() -> int:
     """Measure, learn, simulate and write the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--rate", type=float, default=2.2, help="requests a second; twice as many in a burst")
+    parser.add_argument("--seconds", type=float, default=400.0)
+    parser.add_argument("--rate", type=float, default=3.0, help="requests a second; twice as many in a burst")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks/results/real-engine.json")
     parser.add_argument("--keep", type=Path, help="write what was measured to this file")

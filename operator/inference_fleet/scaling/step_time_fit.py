@@ -23,10 +23,11 @@ FULL_STEPS: Final = 400.0
 # With a fit a minute: what an engine did 200 minutes ago weighs a third.
 KEPT_PER_FIT: Final = 0.995
 # The prior's error as a share of it, half of all lie within: that of the factor common to all coefficients (device,
-# version) and each one's own. Of twenty published fits half lie within 34 % of the roofline; what a sequence costs is
-# known least (3 to 400 us). Single ones are off by factors of 2 to 10: such long tails are Cauchy's.
-COMMON_ERROR: Final = 0.34
-OWN_ERRORS: Final = (0.34, 0.34, 1.0)
+# version) and each one's own. Beside the roofline's estimate half of twenty published step times are off by 51 %, of
+# sixteen prefill times by 40 %, but the ratio of the two by 34 % alone; what a sequence costs by 85 %, and up to
+# twentyfold. Such long tails are Cauchy's.
+COMMON_ERROR: Final = 0.45
+OWN_ERRORS: Final = (0.34, 0.34, 0.85)
 # Where the search for the most probable begins: at an error that lets samples speak.
 FIRST_VARIANCE: Final = 25.0
 # A coefficient is taken for no smaller than this share of its prior: costless tokens would make capacity endless.
