@@ -17,19 +17,17 @@ PATH = "docs/reference/engine-arguments.md"
 _INTRODUCTION = """\
 # Engine arguments
 
-How fields of an InferenceDeployment become arguments of `vllm serve`, and which further flags `extraArgs` takes.
-Generated from the data files in `operator/inference_fleet/engine/data/` by `make generate`; releases read: {releases}.
-`inference-fleet engine flags --version VERSION` prints the same, `inference-fleet engine describe --python PATH`
-compares an installed vLLM with it.
+This page lists which field of an InferenceDeployment sets which flag of `vllm serve`, which other flags `extraArgs` accepts,
+and which are denied, for vLLM {releases}. `inference-fleet engine flags --version VERSION` prints the list for one release, and
+`inference-fleet engine describe --python PATH` compares an installed vLLM with it.
 
-Always passed, whatever the spec says: `--max-model-len` (`auto` where neither the spec nor the model's shape gives a
-length), `--max-num-seqs`, `--max-num-batched-tokens`, `--gpu-memory-utilization`, `--served-model-name`, `--host`,
+These flags are always passed: `--max-model-len` (`auto` if neither the spec nor the model's shape gives a length),
+`--max-num-seqs`, `--max-num-batched-tokens`, `--gpu-memory-utilization`, `--served-model-name`, `--host`,
 `--port`, `--shutdown-timeout`, `--allowed-media-domains`, `--disable-access-log-for-endpoints`. Switches are written
-`--enable-x` and `--no-enable-x`, which every release takes.
+`--enable-x` and `--no-enable-x`, which every release accepts.
 
-**Since** is the first minor release whose server has a flag, of those from {oldest} on: `{oldest}` means that one or
-older. What is older than a supported release is in all of them up to {newest}. **Until** is the last release with a
-flag that is gone. Values, marks and what a flag needs beside it are those of {newest}.
+**Since** is the first minor release that has the flag; `{oldest}` means that one or an older one. **Until** is the last release that
+has it. Values, marks and required other flags are those of {newest}.
 """
 
 
