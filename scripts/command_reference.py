@@ -26,8 +26,9 @@ _STATUSES = (
 )
 _COMMAND_HEAD = """# Command line
 
-Run `inference-fleet COMMAND`, or, if it is on the `PATH`, `kubectl inference-fleet COMMAND`. [JSON outputs](json-outputs.md)
-describes machine-readable output. Output has no colours in a pipe, or when `NO_COLOR` is set.
+Run `inference-fleet COMMAND`, or, if it is on the `PATH`, `kubectl inference-fleet COMMAND`.
+[JSON outputs](json-outputs.md) describes machine-readable output. Output has no colours in a pipe, or when `NO_COLOR`
+is set.
 
 ## Exit statuses
 
@@ -44,14 +45,14 @@ Options of `inference-fleet run`, or environment variables. The chart sets them 
 """
 _EVENTS_HEAD = """# Events
 
-Events are about an InferenceDeployment; `kubectl describe infd NAME` shows them. An event is posted once, when something
-changes. For what is true now, look at the [conditions](conditions.md).
+Events are about an InferenceDeployment; `kubectl describe infd NAME` shows them. An event is posted once, when
+something changes. For what is true now, look at the [conditions](conditions.md).
 
 ## About conditions
 
-An event is posted when the status or reason of one of these conditions changes. It has the condition's reason, and its text
-begins with `TYPE=STATUS:`. It is a Warning if the status is False for a reason other than {passing}, or if the condition is
-`Stalled`.
+An event is posted when the status or reason of one of these conditions changes. It has the condition's reason, and its
+text begins with `TYPE=STATUS:`. It is a Warning if the status is False for a reason other than {passing}, or if the
+condition is `Stalled`.
 
 | condition | meaning |
 |---|---|
@@ -131,15 +132,23 @@ def _plain(value: Any) -> str:
 _ABOUT_WARNINGS = """\
 ## About warnings
 
-When a new warning appears in `status.warnings`, one event of type Warning is posted, with the warning's reason and the field
-in the text. It is posted again only if the warning was gone in between."""
+When a new warning appears in `status.warnings`, one event of type Warning is posted, with the warning's reason and the
+field in the text. It is posted again only if the warning was gone in between."""
 
 
 def _events() -> str:
     *some, last = (f"`{reason}`" for reason in _PASSING)
     lines = [_NOTE, _EVENTS_HEAD.rstrip().format(passing=f"{', '.join(some)} or {last}")]
     lines += [f"| `{kind}` | {CONDITION_MEANINGS[kind]} |" for kind in _TOLD]
-    lines += ["", _ABOUT_WARNINGS, "", "## About actions of the operator", "", "| reason | type | meaning |", "|---|---|---|"]
+    lines += [
+        "",
+        _ABOUT_WARNINGS,
+        "",
+        "## About actions of the operator",
+        "",
+        "| reason | type | meaning |",
+        "|---|---|---|",
+    ]
     for reason, kind in (
         (Reason.CREATED, "Normal"),
         (Reason.SCALED, "Normal"),

@@ -17,17 +17,17 @@ PATH = "docs/reference/engine-arguments.md"
 _INTRODUCTION = """\
 # Engine arguments
 
-This page lists which field of an InferenceDeployment sets which flag of `vllm serve`, which other flags `extraArgs` accepts,
-and which are denied, for vLLM {releases}. `inference-fleet engine flags --version VERSION` prints the list for one release, and
-`inference-fleet engine describe --python PATH` compares an installed vLLM with it.
+This page lists which field of an InferenceDeployment sets which flag of `vllm serve`, which other flags `extraArgs`
+accepts, and which are denied, for vLLM {releases}. `inference-fleet engine flags --version VERSION` prints the list for
+one release, and `inference-fleet engine describe --python PATH` compares an installed vLLM with it.
 
 These flags are always passed: `--max-model-len` (`auto` if neither the spec nor the model's shape gives a length),
 `--max-num-seqs`, `--max-num-batched-tokens`, `--gpu-memory-utilization`, `--served-model-name`, `--host`,
 `--port`, `--shutdown-timeout`, `--allowed-media-domains`, `--disable-access-log-for-endpoints`. Switches are written
 `--enable-x` and `--no-enable-x`, which every release accepts.
 
-**Since** is the first minor release that has the flag; `{oldest}` means that one or an older one. **Until** is the last release that
-has it. Values, marks and required other flags are those of {newest}.
+**Since** is the first minor release that has the flag; `{oldest}` means that one or an older one. **Until** is the last
+release that has it. Values, marks and required other flags are those of {newest}.
 """
 
 
