@@ -45,12 +45,12 @@ class HuggingFaceSource(ApiModel):
         )
     )
     token_secret_ref: SecretKeyReference | None = Field(
-        None, description="Token for gated or private repositories, handed to the engine as HF_TOKEN."
+        None, description="Token for gated or private repositories, given to the engine as HF_TOKEN."
     )
 
 
 class PersistentVolumeClaimSource(ApiModel):
-    """Weights that lie on a volume already."""
+    """Weights that are on a volume already."""
 
     claim_name: Name = Field(description="PersistentVolumeClaim in the same namespace, mounted read-only.")
     path: RelativePath | None = Field(
@@ -107,16 +107,20 @@ class ModelShape(ApiModel):
         ),
     )
 
-    architecture: Annotated[str, Field(max_length=128)] | None = Field(None, description="First of `architectures`.")
+    architecture: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="First entry of `architectures` in config.json."
+    )
     num_hidden_layers: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Number of layers.")
-    hidden_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(None, description="Width of the residual.")
+    hidden_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Width of the residual stream."
+    )
     intermediate_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(None, description="Width of the MLP.")
     num_attention_heads: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="Query heads.")
     num_key_value_heads: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="Key and value heads.")
     head_dim: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="Width of a head.")
     vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(None, description="Size of the vocabulary.")
     max_position_embeddings: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
-        None, description="Longest context the model was made for, tokens."
+        None, description="Longest context that the model supports, tokens."
     )
     parameters: Annotated[int, Field(ge=1, le=100_000_000_000_000)] | None = Field(
         None, description="Number of parameters, all experts included."
@@ -172,17 +176,17 @@ class Checkpoint(ApiModel):
 
     hugging_face: HuggingFaceSource | None = Field(None, description="Weights from the Hugging Face Hub.")
     persistent_volume_claim: PersistentVolumeClaimSource | None = Field(
-        None, description="Weights that lie on a volume already."
+        None, description="Weights that are on a volume already."
     )
     image: ImageSource | None = Field(
         None, description="Weights in an OCI image, mounted as an image volume (Kubernetes 1.36 and newer)."
     )
     s3: S3Source | None = Field(None, description="Weights streamed from object storage.")
     shape: ModelShape | None = Field(
-        None, description="Facts for the memory check where the built-in catalogue does not know the model."
+        None, description="The model's shape, for the memory check of models that the built-in catalogue does not know."
     )
     cache: WeightsCache | None = Field(
-        None, description="Where downloaded weights stay between pods; without it each pod downloads."
+        None, description="Where downloaded weights are kept; without it each pod downloads them."
     )
 
     @property

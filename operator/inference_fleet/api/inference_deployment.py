@@ -51,7 +51,7 @@ class Variant(ApiModel):
     name: Annotated[
         str, Field(min_length=1, max_length=MAXIMUM_VARIANT_NAME_LENGTH, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     ] = Field(description="Name, unique in the list; part of the names of ReplicaSets and pods.")
-    accelerator_class_name: ClassName = Field(description="AcceleratorClass that carries it.")
+    accelerator_class_name: ClassName = Field(description="AcceleratorClass that it runs on.")
     min_replicas: Replicas | None = Field(None, description="Fewest replicas of this variant; 0 if absent.")
     max_replicas: Replicas | None = Field(None, description="Most replicas of this variant; the total's if absent.")
     engine: EngineOverride | None = Field(None, description="Engine settings that differ, leaf by leaf.")
@@ -303,15 +303,15 @@ class InferenceDeploymentSpec(ApiModel):
 
     served_model_names: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=16)] | None = Field(
         None,
-        description="Names callers ask for; the object's name if absent. The first one labels metrics.",
+        description="Model names that callers use; the object's name if absent. The first one labels metrics.",
         json_schema_extra=ATOMIC_LIST,
     )
     model: Checkpoint = Field(description="The weights.")
     engine: Engine = Field(description="The engine and its settings.")
     pod: PodSettings | None = Field(None, description="Settings of the pods.")
-    drain: Drain = Field(Drain(), description="How retiring pods finish their requests.")
+    drain: Drain = Field(Drain(), description="How pods that are removed finish their requests.")
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=8), AfterValidator(unique_by("name"))] = (
-        Field(description="Ways to carry the model, in order of preference.", json_schema_extra=list_map("name"))
+        Field(description="Ways to serve the model, in order of preference.", json_schema_extra=list_map("name"))
     )
     objectives: Annotated[tuple[Objective, ...], Field(max_length=8), AfterValidator(unique_by("name"))] | None = Field(
         None,

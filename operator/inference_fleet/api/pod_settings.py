@@ -176,7 +176,7 @@ class PodSettings(ApiModel):
         | None
     ) = Field(
         None,
-        description="Labels for the pods. Prefixes of ours, of Kubernetes and of GitOps tools are not allowed.",
+        description="Labels for the pods. Prefixes of the operator, of Kubernetes and of GitOps tools are not allowed.",
         json_schema_extra=cel(_UNRESERVED),
     )
     annotations: (

@@ -35,12 +35,12 @@ class KvCache(ApiModel):
     gpu_memory_utilization_percent: Annotated[int, Field(ge=10, le=99)] | None = Field(
         None, description="Share of the device's memory the engine may use, percent (vLLM's --gpu-memory-utilization)."
     )
-    enable_prefix_caching: bool | None = Field(None, description="Reuse the cache of equal prompt beginnings.")
+    enable_prefix_caching: bool | None = Field(None, description="Reuse the cache of prompts that begin alike.")
     block_size: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Tokens per cache block.")
 
 
 class Batching(ApiModel):
-    """How requests are put together into steps."""
+    """How requests are batched into steps."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -96,7 +96,9 @@ class DepthByBatchSize(ApiModel):
 
     min_seqs: Annotated[int, Field(ge=1, le=65536)] = Field(description="Smallest batch of the range, sequences.")
     max_seqs: Annotated[int, Field(ge=1, le=65536)] = Field(description="Largest batch of the range, sequences.")
-    num_speculative_tokens: Annotated[int, Field(ge=0, le=64)] = Field(description="Depth; 0 turns speculation off.")
+    num_speculative_tokens: Annotated[int, Field(ge=0, le=64)] = Field(
+        description="Tokens proposed per step; 0 turns speculation off."
+    )
 
 
 DRAFTED_METHODS = ("draft_model", "eagle", "eagle3", "dflash", "dspark")
@@ -155,7 +157,9 @@ class SpeculativeSettings(ApiModel):
         None, description="Tokens proposed per step."
     )
     num_speculative_tokens_per_batch_size: Annotated[tuple[DepthByBatchSize, ...], Field(max_length=16)] | None = Field(
-        None, description="Depth by batch size, ascending ranges.", json_schema_extra=ATOMIC_LIST
+        None,
+        description="Number of speculative tokens by batch size, in ascending ranges.",
+        json_schema_extra=ATOMIC_LIST,
     )
     prompt_lookup_max: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         None, description="Longest n-gram looked up."
@@ -164,9 +168,9 @@ class SpeculativeSettings(ApiModel):
         None, description="Shortest n-gram looked up."
     )
     draft_tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] | None = Field(
-        None, description="Devices the draft is split over: 1 or the target's."
+        None, description="Devices that the draft model is split over: 1, or as many as the target model."
     )
-    model: Checkpoint | None = Field(None, description="The draft.")
+    model: Checkpoint | None = Field(None, description="The draft model.")
 
 
 class Speculative(SpeculativeSettings):
@@ -207,7 +211,7 @@ class VllmSettings(ApiModel):
     max_model_len: Tokens | None = Field(None, description="Longest sequence (prompt and answer), tokens.")
     quantization: Quantization | None = Field(None, description="How weights are quantized.")
     kv_cache: KvCache | None = Field(None, description="The memory of running sequences.")
-    batching: Batching | None = Field(None, description="How requests are put together into steps.")
+    batching: Batching | None = Field(None, description="How requests are batched into steps.")
     speculative: SpeculativeSettings | None = Field(None, description="Speculative decoding.")
     parallelism: Parallelism | None = Field(None, description="How one replica is spread over devices.")
     enforce_eager: bool | None = Field(
