@@ -29,6 +29,29 @@ _CLASS: Mapping[str, Any] = {
     "devicesPerNode": 8,
     "devices": {"extendedResource": "nvidia.com/gpu"},
 }
+# Every setting of an engine's type, cache and batching, each with a value that is not its default.
+TYPE_CACHE_AND_BATCHING: Mapping[str, Any] = {
+    "dtype": "bfloat16",
+    "maxModelLen": 8192,
+    "quantization": {"method": "fp8_per_tensor"},
+    "kvCache": {
+        "kvCacheDtype": "fp8",
+        "gpuMemoryUtilizationPercent": 90,
+        "enablePrefixCaching": False,
+        "blockSize": 32,
+    },
+    "batching": {
+        "maxNumSeqs": 256,
+        "maxNumActiveSeqs": 128,
+        "maxNumBatchedTokens": 8192,
+        "enableChunkedPrefill": True,
+        "longPrefillTokenThreshold": 4096,
+        "maxNumQueuedReqs": 512,
+        "maxNumQueuedTokens": 500000,
+        "schedulingPolicy": "priority",
+        "asyncScheduling": False,
+    },
+}
 
 
 def make_intent(*, name: str = OWNER.name, **spec: Any) -> VariantIntent:

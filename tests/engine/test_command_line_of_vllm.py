@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from builders.intents import make_accelerator, make_intent
+from builders.intents import TYPE_CACHE_AND_BATCHING, make_accelerator, make_intent
 from inference_fleet.cli.engine_description import ProbeFailure, difference, probe
 from inference_fleet.engine.check import check_variant
 from inference_fleet.engine.command_line import ParsedCommandLine, parse_command_line
@@ -21,26 +21,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 SPECS: dict[str, dict[str, Any]] = {
     "nothing said": {},
     "everything said": {
-        "dtype": "bfloat16",
-        "maxModelLen": 8192,
-        "quantization": {"method": "fp8_per_tensor"},
-        "kvCache": {
-            "kvCacheDtype": "fp8",
-            "gpuMemoryUtilizationPercent": 90,
-            "enablePrefixCaching": False,
-            "blockSize": 32,
-        },
-        "batching": {
-            "maxNumSeqs": 256,
-            "maxNumActiveSeqs": 128,
-            "maxNumBatchedTokens": 8192,
-            "enableChunkedPrefill": True,
-            "longPrefillTokenThreshold": 4096,
-            "maxNumQueuedReqs": 512,
-            "maxNumQueuedTokens": 500000,
-            "schedulingPolicy": "priority",
-            "asyncScheduling": False,
-        },
+        **TYPE_CACHE_AND_BATCHING,
         "speculative": {"method": "ngram", "numSpeculativeTokens": 4, "promptLookupMax": 4},
         "parallelism": {
             "tensorParallelSize": 2,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """One reason why a spec (or one variant of it) is not accepted.
+class _Remark:
+    """Something about one field of a spec.
 
     path: the field, as in `spec.variants[0].engine.vllm.maxModelLen`. reason: CamelCase, from `Reason`.
     message: the fact, with both values. suggestion: what would work. variant: None if the whole object is concerned.
@@ -20,22 +20,14 @@ class Refusal:
     variant: str | None = None
 
     def text(self) -> str:
-        """The refusal as one paragraph: field, fact, way out."""
+        """As one paragraph: field, fact, way out."""
         way_out = f" {self.suggestion}" if self.suggestion else ""
         return f"{self.path}: {self.message}{way_out}"
 
 
-@dataclass(frozen=True)
-class Advice:
-    """Something accepted that the user should know; the fields are those of `Refusal`."""
+class Refusal(_Remark):
+    """One reason why a spec (or one variant of it) is not accepted."""
 
-    path: str
-    reason: str
-    message: str
-    suggestion: str | None = None
-    variant: str | None = None
 
-    def text(self) -> str:
-        """The advice as one paragraph."""
-        way_out = f" {self.suggestion}" if self.suggestion else ""
-        return f"{self.path}: {self.message}{way_out}"
+class Advice(_Remark):
+    """Something accepted that the user should know."""

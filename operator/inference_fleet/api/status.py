@@ -141,6 +141,10 @@ class MemoryStatus(ApiModel):
     device_bytes: int | None = Field(None, description="Memory of one device, bytes.")
     budget_bytes: int | None = Field(None, description="What the engine may use of it, bytes.")
     weights_bytes: int | None = Field(None, description="Weights on one device, bytes; an estimate.")
+    draft_model_bytes: int | None = Field(None, description="A draft's weights on one device, bytes; an estimate.")
+    activation_bytes: int | None = Field(None, description="What a step needs beside them, bytes; an estimate.")
+    cuda_graph_bytes: int | None = Field(None, description="Captured graphs, bytes; an estimate.")
+    runtime_bytes: int | None = Field(None, description="Driver and communication libraries, bytes; an estimate.")
     kv_cache_bytes: int | None = Field(None, description="Left of one device for sequences, bytes; an estimate.")
     kv_cache_tokens: int | None = Field(None, description="Tokens that one replica holds; an estimate.")
     message: Text | None = Field(None, description="The cheapest way to make it fit.")
@@ -163,7 +167,7 @@ class VariantStatus(ApiModel):
 
     name: Word = Field(description="Name of the variant.")
     conditions: _Conditions | None = Field(
-        None, description="Conditions of the variant.", json_schema_extra=list_map("type")
+        None, description="Accepted: whether the spec may use it, and why not.", json_schema_extra=list_map("type")
     )
     desired_replicas: Count | None = Field(None, description="Replicas wanted of it.")
     current_revision: Word | None = Field(None, description="Revision that serves.")

@@ -10,7 +10,7 @@ from inference_fleet.api.refusal import Refusal
 from inference_fleet.scaling.types import Decision, Mode, Rule, SignalState
 
 # Status messages stay readable in a terminal; the rest is in status.variants and events.
-_LONGEST_MESSAGE = 1024
+LONGEST_MESSAGE = 1024
 # The minimum is no limit in this sense: it gives more than the load needs.
 _LIMITS = {Rule.MAXIMUM: Reason.MAXIMUM, Rule.SCHEDULE: Reason.SCHEDULE}
 
@@ -67,15 +67,12 @@ def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Con
         found.append(stalled)
     elif ready.status != "True" and not facts.suspended:
         found.append(_condition(facts, ConditionType.RECONCILING, "True", Reason(ready.reason), ready.message))
-    if (
-        facts.decision is not None
-        and facts.decision.rule in (Rule.MAXIMUM, Rule.SCHEDULE)
-        and facts.decision.limited_by
-    ):
-        reason = Reason.MAXIMUM if facts.decision.rule is Rule.MAXIMUM else Reason.SCHEDULE
-        found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", reason, facts.decision.message))
-    elif facts.decision is not None and facts.decision.unreachable:
-        words = f"{facts.decision.unreachable}; more replicas do not help"
+    decision = facts.decision
+    if decision is not None and decision.rule in _LIMITS and decision.limited_by:
+        reason = _LIMITS[decision.rule]
+        found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", reason, decision.message))
+    elif decision is not None and decision.unreachable:
+        words = f"{decision.unreachable}; more replicas do not help"
         found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", Reason.OBJECTIVE_UNREACHABLE, words))
     if facts.suspended:
         words = "spec.suspend is true: nothing of this object is written"
@@ -215,7 +212,7 @@ def _condition(facts: Facts, kind: ConditionType, status: str, reason: Reason, m
             "type": kind.value,
             "status": status,
             "reason": reason.value,
-            "message": message[:_LONGEST_MESSAGE],
+            "message": message[:LONGEST_MESSAGE],
             "observedGeneration": facts.generation,
             "lastTransitionTime": "",
         }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from inference_fleet.api.conditions import Condition, ConditionType, Reason, timestamp
+from inference_fleet.api.conditions import ConditionType, Reason, timestamp
 from inference_fleet.api.names import ENGINE_PORT
-from inference_fleet.engine.engine_plan import MemoryReport
-from inference_fleet.planning.acceptance import Acceptance, VariantAcceptance
+from inference_fleet.planning.acceptance import Acceptance
 from inference_fleet.planning.attainment_status import told_objectives
 from inference_fleet.planning.fallen_pods import Fallen
 from inference_fleet.planning.judgement import Facts, judge
@@ -18,13 +17,12 @@ from inference_fleet.planning.pool_writes import VariantRollout
 from inference_fleet.planning.pools import PodView, Pool
 from inference_fleet.planning.record import Record
 from inference_fleet.planning.snapshot import Snapshot
+from inference_fleet.planning.variant_status import MOST_REMARKS, read_conditions, remark, variant_status
 from inference_fleet.planning.wishes import scaling_status
 from inference_fleet.planning.writes import EventNote
 from inference_fleet.scaling.types import Decision, Limits, Mode
 from inference_fleet.workload.labels import scale_selector
 from inference_fleet.workload.rollout import PoolTarget
-
-MOST_WARNINGS: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +64,7 @@ def status_body(
     body["replicas"] = sum(len(pool.pods) for pool in pools)
     body["readyReplicas"] = facts.ready
     body["selector"] = scale_selector(str(metadata["name"]))
-    body["warnings"] = [
-        {key: value for key, value in vars(advice).items() if value is not None}
-        for advice in (force or acceptance).all_warnings[:MOST_WARNINGS]
-    ]
+    body["warnings"] = [remark(advice) for advice in (force or acceptance).all_warnings[:MOST_REMARKS]]
     body["endpoint"] = {"url": f"http://{metadata['name']}.{metadata['namespace']}.svc:{_port(force)}"}
     if outcome.record is not None:
         body["acceptedRevision"] = outcome.record.name
@@ -91,7 +86,18 @@ def status_body(
         body["scaling"]["provenReplicas"] = facts.needed
         body["objectives"] = _objectives(former, outcome, now=now)
     if force is not None:
-        body["variants"] = [_variant(variant, pools, outcome, snapshot) for variant in force.variants]
+        body["variants"] = [
+            variant_status(
+                variant,
+                acceptance=acceptance,
+                pools=[pool for pool in pools if pool.variant == variant.name],
+                rollout=next((r for r in outcome.rollouts if r.acceptance.name == variant.name), None),
+                desired=outcome.wish.of(variant.name) if outcome.wish else 0,
+                snapshot=snapshot,
+                now=now,
+            )
+            for variant in force.variants
+        ]
         body["cost"] = _cost(force, pools)
         body["summary"] = _summary(force, pools, facts)
     return {key: value for key, value in body.items() if value not in (None, {})}
@@ -254,85 +260,8 @@ def _update_words(outcome: Outcome) -> str | None:
 
 
 def _conditions(facts: Facts, former: Mapping[str, Any], *, now: float) -> list[dict[str, Any]]:
-    old = []
-    for entry in former.get("conditions") or ():
-        try:
-            old.append(Condition.model_validate(entry))
-        except ValueError:
-            continue
+    old = read_conditions(former)
     return [condition.model_dump(by_alias=True) for condition in judge(facts, former=old, now=now)]
-
-
-def _variant(variant: VariantAcceptance, pools: Sequence[Pool], outcome: Outcome, snapshot: Snapshot) -> dict[str, Any]:
-    own = [pool for pool in pools if pool.variant == variant.name]
-    rollout = next((r for r in outcome.rollouts if r.acceptance.name == variant.name), None)
-    entry: dict[str, Any] = {
-        "name": variant.name,
-        "desiredReplicas": outcome.wish.of(variant.name) if outcome.wish else 0,
-        "pools": [
-            {
-                "role": "both",
-                "revision": pool.revision,
-                "replicas": pool.replicas,
-                "ready": pool.ready,
-                "terminating": pool.terminating,
-                "unschedulable": pool.unschedulable,
-            }
-            for pool in own
-            if pool.replicas or pool.pods or pool.terminating
-        ],
-    }
-    if rollout is not None:
-        serving = [pool for pool in own if pool.ready]
-        entry["updateRevision"] = rollout.revision
-        entry["currentRevision"] = serving[0].revision if serving else rollout.revision
-    if variant.refusals:
-        entry["refusals"] = [
-            {key: value for key, value in vars(refusal).items() if value is not None}
-            for refusal in variant.refusals[:MOST_WARNINGS]
-        ]
-    if variant.engine is not None:
-        effective = variant.engine.effective
-        entry["resolved"] = {
-            "image": variant.engine.image,
-            "version": variant.engine.version,
-            "devicesPerReplica": variant.engine.devices_per_replica,
-            "maxModelLen": str(effective.max_model_len or _fitted_length(variant.name, snapshot) or "auto"),
-            "maxNumSeqs": effective.max_num_seqs,
-            "maxNumBatchedTokens": effective.max_num_batched_tokens,
-            "gpuMemoryUtilizationPercent": effective.gpu_memory_utilization_percent,
-            "shapeSource": variant.engine.shape_source,
-        }
-        if variant.engine.kv_cache_tokens is not None:
-            entry["resolved"]["kvCacheTokens"] = variant.engine.kv_cache_tokens
-    if variant.memory is not None:
-        entry["memory"] = _memory(variant.memory)
-    return entry
-
-
-def _memory(report: MemoryReport) -> dict[str, Any]:
-    """The estimate of one device; what is not known is left out."""
-    found = {
-        "verdict": report.verdict,
-        "deviceBytes": report.device_bytes,
-        "budgetBytes": report.budget_bytes,
-        "weightsBytes": report.weights_bytes,
-        "kvCacheBytes": report.kv_cache_bytes,
-        "kvCacheTokens": report.kv_cache_tokens,
-        "message": report.cheapest_fix,
-    }
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _fitted_length(variant: str, snapshot: Snapshot) -> str | None:
-    """The length the engines fitted to their memory, once they have said it; kept while none is heard."""
-    if variant in snapshot.reported_lengths:
-        return str(snapshot.reported_lengths[variant])
-    for entry in (snapshot.deployment.get("status") or {}).get("variants") or ():
-        if isinstance(entry, Mapping) and entry.get("name") == variant:
-            said = (entry.get("resolved") or {}).get("maxModelLen")
-            return str(said) if said else None
-    return None
 
 
 def _cost(force: Acceptance, pools: Sequence[Pool]) -> dict[str, Any]:

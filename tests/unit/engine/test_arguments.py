@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from builders.intents import make_accelerator, make_intent
+from builders.intents import TYPE_CACHE_AND_BATCHING, make_accelerator, make_intent
 from inference_fleet.api.vllm_engine import VllmSettings
 from inference_fleet.engine.arguments import engine_arguments, engine_environment
 from inference_fleet.engine.command_line import ParsedCommandLine, parse_command_line
@@ -16,26 +16,7 @@ from inference_fleet.engine.limits import effective_limits
 from inference_fleet.engine.versions import EngineVersion, engine_version, known_versions
 
 EVERYTHING: dict[str, Any] = {
-    "dtype": "bfloat16",
-    "maxModelLen": 8192,
-    "quantization": {"method": "fp8_per_tensor"},
-    "kvCache": {
-        "kvCacheDtype": "fp8",
-        "gpuMemoryUtilizationPercent": 90,
-        "enablePrefixCaching": False,
-        "blockSize": 32,
-    },
-    "batching": {
-        "maxNumSeqs": 256,
-        "maxNumActiveSeqs": 128,
-        "maxNumBatchedTokens": 8192,
-        "enableChunkedPrefill": True,
-        "longPrefillTokenThreshold": 4096,
-        "maxNumQueuedReqs": 512,
-        "maxNumQueuedTokens": 500000,
-        "schedulingPolicy": "priority",
-        "asyncScheduling": False,
-    },
+    **TYPE_CACHE_AND_BATCHING,
     "speculative": {
         "method": "draft_model",
         "numSpeculativeTokens": 4,

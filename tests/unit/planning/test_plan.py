@@ -164,7 +164,9 @@ def test_a_decision_made_in_another_mode_is_not_followed() -> None:
 
 
 def test_a_count_that_nobody_can_follow_is_not_overwritten() -> None:
-    world = World(scaling={"mode": "Manual"}, replicas=5000)
+    world = World(scaling={"mode": "Manual"}, replicas=3)
+    world.settle()
+    world.edit(replicas=5000)
     world.settle()
     assert world.deployment["spec"]["replicas"] == 5000
 

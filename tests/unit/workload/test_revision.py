@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builders.intents import OWNER, make_accelerator, make_intent, make_plan
-from inference_fleet.workload.replica_set import rendered_of, replica_set
+from inference_fleet.workload.replica_set import render_hash, rendered_of, replica_set
 from inference_fleet.workload.revision import revision_of
 
 
@@ -82,3 +82,12 @@ def test_another_class_or_engine_data_change_the_rendering_and_not_the_revision(
     assert rendered() == rendered(accelerator={"cost": {"perDeviceHour": "9.9"}})
     assert rendered() != rendered(accelerator={"nodeSelector": {"pool": "new"}})
     assert rendered() != rendered(plan={"args": ("--corrected",)})
+
+
+def test_a_rendering_is_told_apart_by_what_it_says_and_not_by_the_name_of_its_revision() -> None:
+    def template(revision: str, image: str) -> dict[str, str]:
+        return {"labels": f"revision={revision}", "image": image}
+
+    one = render_hash(template("aaaa", "vllm:1"), revision="aaaa")
+    assert one == render_hash(template("bbbb", "vllm:1"), revision="bbbb")
+    assert one != render_hash(template("aaaa", "vllm:2"), revision="aaaa")
