@@ -87,15 +87,20 @@ def _readme(documented: tuple[Value, ...]) -> str:
 
 The Helm chart of the operator, for Helm 3 and Helm 4. Kubernetes 1.34 or newer.
 
+The operator's image is not published yet: build it with `make image IMAGE=...`, push it, and set `image.repository` and
+`image.tag`. Also set the address of your Prometheus.
+
 ```
-helm install inference-fleet charts/inference-fleet --namespace inference-fleet-system --create-namespace
+helm install inference-fleet charts/inference-fleet --namespace inference-fleet-system --create-namespace \
+  --set image.repository=registry.example.com/inference-fleet/operator \
+  --set prometheus.url=http://prometheus.monitoring.svc:9090
 ```
 
-`docs/how-to/install.md` says how to choose between the chart and kustomize, how to work in some namespaces only, and
-how to install it by GitOps; `docs/how-to/upgrade-and-uninstall.md` what happens to running models then (nothing).
+`docs/how-to/install.md` describes installation, also in some namespaces only, and with GitOps.
+`docs/how-to/upgrade-and-uninstall.md` describes upgrades; models keep serving through them.
 
-The custom resource definitions are templates, so that an upgrade of the chart upgrades them; an uninstall leaves them,
-and with them every InferenceDeployment and its pods, unless `crds.keep` is false.
+The custom resource definitions are templates of the chart, so an upgrade of the chart upgrades them. Uninstalling the
+chart leaves them, and with them every InferenceDeployment and its pods, unless `crds.keep` is false.
 
 ## Values
 
