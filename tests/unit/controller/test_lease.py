@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -118,3 +119,20 @@ async def test_a_lease_without_holder_or_spec_is_free(cluster: InMemoryCluster) 
     one = lease(cluster, "one")
     await one.acquire()
     assert one.holds()
+
+
+async def test_a_renewal_counts_from_before_its_call(cluster: InMemoryCluster, clock: VirtualClock) -> None:
+    """The server may have written it as soon as it was asked, and another counts from there."""
+    one = lease(cluster, "one")
+    answer = cluster.get
+
+    async def slow(*words: Any, **named: Any) -> ports.Object:
+        await clock.sleep(RENEW_DEADLINE_SECONDS - 2)
+        return await answer(*words, **named)
+
+    cluster.get = slow  # type: ignore[method-assign]
+    acquiring = asyncio.create_task(one.acquire())
+    await clock.advance_until(acquiring.done, within=30)
+    assert one.holds()
+    await clock.advance(2.5)
+    assert not one.holds()

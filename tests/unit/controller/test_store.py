@@ -9,6 +9,7 @@ import pytest
 from inference_fleet.adapters.ports import Object
 from inference_fleet.adapters.resources import (
     ACCELERATOR_CLASSES,
+    CONTROLLER_REVISIONS,
     INFERENCE_DEPLOYMENTS,
     NAMESPACES,
     PODS,
@@ -157,3 +158,23 @@ def test_an_object_of_former_times_without_a_spec_is_kept(store: Store) -> None:
     odd = {"metadata": {"name": "odd", "namespace": "chat", "resourceVersion": "3"}, "spec": {"variants": "none"}}
     assert store.put(INFERENCE_DEPLOYMENTS, odd) == {("chat", "odd")}
     assert set(store.deployments()) == {KEY, ("chat", "odd")}
+
+
+def test_status_is_ours_and_no_news(store: Store) -> None:
+    assert store.put(INFERENCE_DEPLOYMENTS, {**deployment(2), "status": {"replicas": 1}}) == set()
+    assert store.put(INFERENCE_DEPLOYMENTS, {**deployment(3), "status": {"replicas": 2}}) == set()
+    assert store.put(INFERENCE_DEPLOYMENTS, {**deployment(4, "l40s"), "status": {"replicas": 2}}) == {KEY}
+
+
+def test_a_class_touches_whom_it_still_carries_by_a_former_spec(store: Store) -> None:
+    record = {
+        "metadata": {
+            "name": "llama-1",
+            "namespace": "chat",
+            "resourceVersion": "2",
+            "labels": {"inferencefleet.io/deployment": "llama"},
+        },
+        "data": {"spec": deployment(accelerator="t4")["spec"]},
+    }
+    store.put(CONTROLLER_REVISIONS, record)
+    assert store.put(ACCELERATOR_CLASSES, {"metadata": {"name": "t4", "resourceVersion": "3"}, "spec": {}}) == {KEY}
