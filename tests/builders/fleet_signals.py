@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from builders.pod_life import PodLife
-from inference_fleet.adapters.ports import FleetSamples, PodKey
+from inference_fleet.adapters.ports import FleetSamples, PodKey, Promised
 from inference_fleet.api.names import LABEL_DEPLOYMENT
 from inference_fleet.scaling.types import PodSample
 
@@ -24,7 +24,7 @@ class FleetSignals:
     _tokens: dict[PodKey, float] = field(default_factory=dict)
     _at: float | None = None
 
-    async def sample(self, *, at: float) -> FleetSamples:
+    async def sample(self, *, at: float, promised: Collection[Promised]) -> FleetSamples:
         self.asked += 1
         elapsed = 0.0 if self._at is None else at - self._at
         self._at = at

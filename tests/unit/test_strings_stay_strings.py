@@ -18,6 +18,7 @@ from inference_fleet.adapters import prometheus
 from inference_fleet.adapters.kubernetes import _path
 from inference_fleet.adapters.resources import PODS
 from inference_fleet.engine.check import check_variant
+from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES, judged_edge_seconds, thresholds_seconds
 from inference_fleet.workload.owner import Owner
 from inference_fleet.workload.pod_template import pod_template
 
@@ -50,17 +51,24 @@ def test_no_room_of_the_operator_starts_a_program_or_evaluates_text() -> None:
 
 
 def test_queries_are_constants_that_name_no_tenant() -> None:
-    texts = [*prometheus.POD_QUERIES.values(), *prometheus.HISTOGRAM_QUERIES.values(), prometheus.KV_CACHE_TOKENS_QUERY]
-    # One query for the whole fleet: the only value in a matcher is the empty one.
+    texts = [*prometheus.POD_QUERIES.values(), prometheus.KV_CACHE_TOKENS_QUERY]
+    # One query for the whole fleet: the only value in a matcher is the empty one, or an edge of the engines' own.
     assert {text.partition("{")[2].partition("}")[0] for text in texts} == {'inference_deployment!=""'}
+    promised = [(metric, threshold) for metric in OBJECTIVE_FAMILIES for threshold in (1e-9, 0.3, 1.2345, 1e9)]
+    edges = {(metric, judged_edge_seconds(metric, threshold)) for metric, threshold in promised}
+    assert all(edge in thresholds_seconds(metric) for metric, edge in edges)
+    texts += [
+        prometheus.histogram_query(metric, sorted(edge for one, edge in edges if one == metric))
+        for metric in OBJECTIVE_FAMILIES
+    ]
     asked: list[str] = []
 
     def query(text: str, at: float) -> list[Any]:
         asked.append(text)
         return [({"namespace": '"}', "pod": 'a"} or vector(1) #', "inference_deployment": "$(id)"}, 1.0)]
 
-    prometheus.read_fleet(query, at=1.0)
-    assert set(asked) <= set(texts)
+    prometheus.read_fleet(query, at=1.0, promised=promised)
+    assert set(asked) == set(texts)
 
 
 @given(namespace=NASTY, name=NASTY)

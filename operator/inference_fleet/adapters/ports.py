@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -169,6 +169,8 @@ PodKey = tuple[str, str]
 """(namespace, pod name)."""
 VariantKey = tuple[str, str, str]
 """(namespace, InferenceDeployment, variant)."""
+Promised = tuple[str, float]
+"""(metric, threshold in seconds) of an objective."""
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,11 @@ class FleetSamples:
 class Signals(Protocol):
     """The metrics of the fleet."""
 
-    async def sample(self, *, at: float) -> FleetSamples:
-        """Every signal of every engine, one query per signal. Never raises: a failure is a `problem`."""
+    async def sample(self, *, at: float, promised: Collection[Promised]) -> FleetSamples:
+        """Every signal of every engine, one query per signal; of histograms only the edges at which these are judged.
+
+        Never raises: a failure is a `problem`.
+        """
         ...
 
 

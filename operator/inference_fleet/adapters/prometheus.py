@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,8 @@ import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from urllib3.util.retry import Retry
 
-from inference_fleet.adapters.ports import FleetSamples, PodKey, VariantKey
+from inference_fleet.adapters.ports import FleetSamples, PodKey, Promised, VariantKey
+from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES, judged_edge_seconds
 from inference_fleet.scaling.types import HistogramSample, PodSample
 
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
@@ -26,22 +27,25 @@ SAMPLE_TIMEOUT_SECONDS: Final = 10.0
 LONGEST_PROBLEM: Final = 200
 
 _SELECTOR: Final = '{inference_deployment!=""}'
-_POD: Final = "namespace, pod, inference_deployment, inference_variant"
-# A pod that two jobs scrape shows twice; kept apart here, the larger one counts.
-_SERIES: Final = f"{_POD}, job, instance"
+_POD: Final = "namespace, pod"
+
+
+def _by_pod(operation: str, values: str) -> str:
+    # A pod that two jobs scrape shows twice: the larger one counts. Fewer labels are fewer bytes to read.
+    return f"max by ({_POD}) ({operation} by ({_POD}, job, instance) ({values}))"
 
 
 def _sum(metric: str) -> str:
     # The sum is over the engine cores of one pod (label `engine`) and over reasons.
-    return f"sum by ({_SERIES}) ({metric}{_SELECTOR})"
+    return _by_pod("sum", f"{metric}{_SELECTOR}")
 
 
 # Signal -> query. Names as both vLLM 0.32 and 0.33 have them.
 POD_QUERIES: Final[Mapping[str, str]] = {
-    "sample_time": f"min by ({_SERIES}) (timestamp(vllm:num_requests_running{_SELECTOR}))",
+    "sample_time": _by_pod("min", f"timestamp(vllm:num_requests_running{_SELECTOR})"),
     "running": _sum("vllm:num_requests_running"),
     "waiting": _sum("vllm:num_requests_waiting"),
-    "kv_cache_usage": f"max by ({_SERIES}) (vllm:kv_cache_usage_perc{_SELECTOR})",
+    "kv_cache_usage": _by_pod("max", f"vllm:kv_cache_usage_perc{_SELECTOR}"),
     "prompt_tokens": _sum("vllm:prompt_tokens_total"),
     "cached_prompt_tokens": _sum("vllm:prompt_tokens_cached_total"),
     "generation_tokens": _sum("vllm:generation_tokens_total"),
@@ -52,19 +56,23 @@ POD_QUERIES: Final[Mapping[str, str]] = {
     "inter_token_count": _sum("vllm:inter_token_latency_seconds_count"),
 }
 KV_CACHE_TOKENS_QUERY: Final = (
-    f"max by ({_SERIES}, kv_cache_size_tokens, kv_cache_max_concurrency) (vllm:cache_config_info{_SELECTOR})"
+    f"max by ({_POD}, kv_cache_size_tokens, kv_cache_max_concurrency) (vllm:cache_config_info{_SELECTOR})"
 )
-# Summed over pods by Prometheus: by pod, 1,000 deployments of ten are 430,000 rows (60 MB, 2.3 s to read, 446 MB at the
-# peak) in every tick. When a pod goes the sum falls, and the scaler leaves that one tick out of what it learns.
-HISTOGRAM_QUERIES: Final[Mapping[str, str]] = {
-    metric: f"sum by (namespace, inference_deployment, inference_variant, le) ({name}_bucket{_SELECTOR})"
-    for metric, name in (
-        ("TimeToFirstToken", "vllm:time_to_first_token_seconds"),
-        ("InterTokenLatency", "vllm:request_time_per_output_token_seconds"),
-    )
-}
-
 _log = logging.getLogger(__name__)
+
+
+def histogram_query(metric: str, edges_seconds: Iterable[float]) -> str:
+    """The totals of all variants at these edges of the engines' own, and of all requests.
+
+    Summed over pods by Prometheus, and not of every edge: by pod, 1,000 deployments of ten are 430,000 rows (60 MB,
+    2.3 s to read, 446 MB at the peak) in every tick. When a pod goes the sum falls, and the scaler leaves that one tick
+    out of what it learns.
+    """
+    # Prometheus writes 1.0 since its third version, and wrote 1 before.
+    words = [f"{edge:g}".replace(".", "[.]") + ("([.]0)?" if edge.is_integer() else "") for edge in edges_seconds]
+    selector = f'{_SELECTOR[:-1]},le=~"{"|".join([*words, "[+]Inf"])}"}}'
+    name = OBJECTIVE_FAMILIES[metric]
+    return f"sum by (namespace, inference_deployment, inference_variant, le) ({name}_bucket{selector})"
 
 
 class _Unreadable(Exception):
@@ -109,11 +117,11 @@ class PrometheusSignals:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
         self._under_way: asyncio.Future[FleetSamples] | None = None
 
-    async def sample(self, *, at: float) -> FleetSamples:
+    async def sample(self, *, at: float, promised: Collection[Promised]) -> FleetSamples:
         """See Signals."""
         if self._under_way is not None and not self._under_way.done():
             return FleetSamples(problem="Prometheus has not answered the last queries yet")
-        self._under_way = asyncio.get_running_loop().run_in_executor(self._pool, self._ask, at)
+        self._under_way = asyncio.get_running_loop().run_in_executor(self._pool, self._ask, at, promised)
         try:
             return await asyncio.wait_for(asyncio.shield(self._under_way), SAMPLE_TIMEOUT_SECONDS)
         except TimeoutError:
@@ -124,9 +132,9 @@ class PrometheusSignals:
         self._session.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, at: float) -> FleetSamples:
+    def _ask(self, at: float, promised: Collection[Promised]) -> FleetSamples:
         try:
-            return read_fleet(self._query, at=at)
+            return read_fleet(self._query, at=at, promised=promised)
         except (requests.RequestException, PrometheusApiClientException, OSError) as error:
             return FleetSamples(problem=_short(f"Prometheus at {self._client.url} cannot be asked: {_cause(error)}"))
         except (_Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -139,7 +147,7 @@ class PrometheusSignals:
         return list(_rows(answer))
 
 
-def read_fleet(query: Query, *, at: float) -> FleetSamples:
+def read_fleet(query: Query, *, at: float, promised: Collection[Promised]) -> FleetSamples:
     """Ask for every signal and put the answers together by pod. Raises whatever `query` raises."""
     values: dict[PodKey, dict[str, float]] = {}
     for signal, text in POD_QUERIES.items():
@@ -153,7 +161,9 @@ def read_fleet(query: Query, *, at: float) -> FleetSamples:
             _take(values, labels, "max_model_len", round(tokens / sequences) if math.isfinite(tokens) else math.nan)
     pods = {key: _pod_sample(key[1], signals) for key, signals in values.items()}
     histograms: dict[VariantKey, list[HistogramSample]] = {}
-    for metric, text in HISTOGRAM_QUERIES.items():
+    for metric in sorted({metric for metric, _ in promised}):
+        edges = {judged_edge_seconds(metric, threshold) for one, threshold in promised if one == metric}
+        text = histogram_query(metric, sorted(edges))
         for variant, samples in _histograms(metric, query(text, at), at=at).items():
             histograms.setdefault(variant, []).extend(samples)
     return FleetSamples(pods=pods, histograms={key: tuple(samples) for key, samples in histograms.items()})
@@ -161,7 +171,7 @@ def read_fleet(query: Query, *, at: float) -> FleetSamples:
 
 def _take(values: dict[PodKey, dict[str, float]], labels: Mapping[str, str], signal: str, number: float) -> None:
     namespace, pod = labels.get("namespace"), labels.get("pod")
-    if not namespace or not pod or not math.isfinite(number) or number < 0:
+    if not namespace or not pod or not 0 <= number < math.inf:
         return
     known = values.setdefault((namespace, pod), {})
     known[signal] = max(number, known.get(signal, 0.0))
@@ -175,7 +185,7 @@ def _histograms(metric: str, rows: list[Row], *, at: float) -> dict[VariantKey, 
     counts: dict[VariantKey, dict[float, float]] = {}
     for labels, number in rows:
         edge = _number(labels.get("le"))
-        if math.isnan(edge) or not math.isfinite(number) or number < 0:
+        if math.isnan(edge) or not 0 <= number < math.inf:
             continue
         key = (labels.get("namespace", ""), labels.get("inference_deployment", ""), labels.get("inference_variant", ""))
         counts.setdefault(key, {})[edge] = number
@@ -196,7 +206,7 @@ def _rows(answer: list[Any]) -> Iterator[Row]:
             labels, (_, text) = row["metric"], row["value"]
         except (KeyError, TypeError, ValueError) as error:
             raise _Unreadable("a row is no sample") from error
-        if not isinstance(labels, Mapping):
+        if not isinstance(labels, dict):
             raise _Unreadable("a row has no labels")
         yield labels, _number(text)
 

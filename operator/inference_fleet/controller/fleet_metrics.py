@@ -13,7 +13,7 @@ from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Sample, object_gauge, variant_gauge
 from inference_fleet.controller.tick import Tick
 from inference_fleet.controller.work_queue import Key
-from inference_fleet.engine.metrics import thresholds_seconds
+from inference_fleet.engine.metrics import judged_edge_seconds
 from inference_fleet.scaling.types import ObjectiveLimit
 
 
@@ -94,11 +94,9 @@ def _forecast_errors(tick: Tick) -> Iterator[Sample]:
 
 
 def judged_edge(objective: ObjectiveLimit) -> str:
-    """The label `le` an objective is judged at: the largest edge that is not above its threshold, else the smallest."""
-    edges = thresholds_seconds(objective.metric)
-    below = [edge for edge in edges if edge <= objective.threshold_seconds]
+    """The label `le` an objective is judged at."""
     # As the engines print it: 1.0, not 1.
-    return repr(float(below[-1] if below else edges[0]))
+    return repr(judged_edge_seconds(objective.metric, objective.threshold_seconds))
 
 
 def _conditions(key: Key, status: Mapping[str, Any]) -> Iterator[Sample]:

@@ -24,8 +24,8 @@ from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.types import Decision, Limits, Observation, PodSample
 
-# Objects decided in one go before others get their turn; one takes about a millisecond.
-BATCH: Final = 20
+# Objects decided in one go before others get their turn; one takes up to a millisecond.
+BATCH: Final = 5
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,10 @@ class Tick:
 
     async def tick(self) -> None:
         """Sample once and decide for all."""
-        fleet = await self.signals.sample(at=self.clock.now())
+        # What a new object promises is asked for from its second tick on: it takes two to see anything move.
+        objectives = {objective for entry in self.scaled.values() for objective in entry.limits.objectives}
+        promised = {(objective.metric, objective.threshold_seconds) for objective in objectives}
+        fleet = await self.signals.sample(at=self.clock.now(), promised=promised)
         self.telemetry.ticks.labels("problem" if fleet.problem else "ok").inc()
         if fleet.problem:
             _log.warning("signals are unknown: %s", fleet.problem)

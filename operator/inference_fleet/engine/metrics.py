@@ -60,6 +60,13 @@ def thresholds_seconds(metric: Literal["TimeToFirstToken", "InterTokenLatency"])
     return _FAMILIES[name].buckets
 
 
+def judged_edge_seconds(metric: str, threshold_seconds: float) -> float:
+    """The bucket edge an objective is judged at: the largest that is not above its threshold, else the smallest."""
+    edges = thresholds_seconds(metric)
+    below = [edge for edge in edges if edge <= threshold_seconds * (1 + 1e-9)]
+    return float(below[-1] if below else edges[0])
+
+
 # The histogram on which an objective of each kind is judged.
 OBJECTIVE_FAMILIES: Mapping[str, str] = MappingProxyType(
     {

@@ -14,11 +14,14 @@ from aiohttp.test_utils import TestServer
 
 from inference_fleet.adapters import prometheus
 from inference_fleet.adapters.ports import FleetSamples
-from inference_fleet.adapters.prometheus import HISTOGRAM_QUERIES, KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals
+from inference_fleet.adapters.prometheus import KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals, histogram_query
+from inference_fleet.engine.metrics import judged_edge_seconds
 from inference_fleet.sandbox.certificates import make_authority
 
 LABELS = {"namespace": "chat", "pod": "p", "inference_deployment": "llama", "inference_variant": "a", "job": "one"}
 AT = 1_800_000_000.0
+PROMISED = (("TimeToFirstToken", 0.6), ("TimeToFirstToken", 1.0))
+FIRST_TOKENS = histogram_query("TimeToFirstToken", [0.5, 1.0])
 
 
 def vector(*rows: tuple[dict[str, str], str]) -> dict[str, Any]:
@@ -32,7 +35,7 @@ async def ask(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) ->
     async with TestServer(application) as server:
         signals = PrometheusSignals(str(server.make_url("")).rstrip("/"))
         try:
-            return await signals.sample(at=AT)
+            return await signals.sample(at=AT, promised=PROMISED)
         finally:
             await signals.close()
 
@@ -90,21 +93,51 @@ async def test_an_empty_prometheus_knows_no_pod_and_that_is_no_problem_of_its_ow
 
 async def test_histograms_are_told_per_variant_and_edge() -> None:
     rows = [({**LABELS, "le": edge}, count) for edge, count in (("0.5", "8"), ("1.0", "9"), ("+Inf", "10"))]
-    said = {HISTOGRAM_QUERIES["TimeToFirstToken"]: vector(*rows)}
+    said = {FIRST_TOKENS: vector(*rows)}
     samples = (await answers(said)).histograms["chat", "llama", "a"]
     assert [(s.edge_seconds, s.good, s.total) for s in samples] == [(0.5, 8, 10), (1.0, 9, 10)]
+
+
+def test_of_a_histogram_only_the_judged_edges_are_asked_for() -> None:
+    asked: list[str] = []
+
+    def query(text: str, at: float) -> list[Any]:
+        asked.append(text)
+        return []
+
+    prometheus.read_fleet(query, at=AT, promised=[("InterTokenLatency", 0.12), ("InterTokenLatency", 2.0)])
+    (text,) = [text for text in asked if "_bucket" in text]
+    assert text.startswith("sum by (namespace, inference_deployment, inference_variant, le) (")
+    assert "vllm:request_time_per_output_token_seconds_bucket" in text
+    assert 'le=~"0[.]1|1([.]0)?|[+]Inf"' in text
+
+
+def test_without_a_promise_no_histogram_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def query(text: str, at: float) -> list[Any]:
+        asked.append(text)
+        return []
+
+    prometheus.read_fleet(query, at=AT, promised=[])
+    assert not [text for text in asked if "_bucket" in text]
+
+
+@pytest.mark.parametrize(("threshold", "edge"), [(1.0, 1.0), (0.9, 0.75), (1e-6, 0.001), (1e6, 2560.0)])
+def test_a_promise_is_judged_at_its_edge_or_the_next_stricter_else_the_first(threshold: float, edge: float) -> None:
+    assert judged_edge_seconds("TimeToFirstToken", threshold) == edge
 
 
 @pytest.mark.parametrize("lie", ["NaN", "-1", "+Inf"])
 async def test_an_edge_that_is_no_believable_number_is_left_out(lie: str) -> None:
     rows = [({**LABELS, "le": edge}, count) for edge, count in (("0.5", lie), ("1.0", "9"), ("+Inf", "10"))]
-    fleet = await answers({HISTOGRAM_QUERIES["TimeToFirstToken"]: vector(*rows)})
+    fleet = await answers({FIRST_TOKENS: vector(*rows)})
     assert [(s.edge_seconds, s.good) for s in fleet.histograms["chat", "llama", "a"]] == [(1.0, 9)]
 
 
 async def test_a_histogram_without_its_total_is_unknown_and_no_problem_for_the_rest() -> None:
     rows = [({**LABELS, "le": "0.5"}, "8")]
-    said = {HISTOGRAM_QUERIES["TimeToFirstToken"]: vector(*rows), POD_QUERIES["running"]: vector((LABELS, "7"))}
+    said = {FIRST_TOKENS: vector(*rows), POD_QUERIES["running"]: vector((LABELS, "7"))}
     fleet = await answers(said)
     assert (fleet.problem, fleet.histograms) == (None, {})
     assert fleet.pods["chat", "p"].running == 7
@@ -149,7 +182,7 @@ async def test_one_failed_signal_is_a_problem_for_all() -> None:
 
 async def test_an_absent_prometheus_is_a_problem() -> None:
     signals = PrometheusSignals("http://127.0.0.1:1")
-    fleet = await signals.sample(at=AT)
+    fleet = await signals.sample(at=AT, promised=PROMISED)
     await signals.close()
     assert fleet.problem is not None
 
@@ -171,8 +204,8 @@ async def test_a_slow_prometheus_is_a_problem_and_is_not_asked_again_meanwhile(
     application.router.add_get("/api/v1/query", answer)
     async with TestServer(application) as server:
         signals = PrometheusSignals(str(server.make_url("")).rstrip("/"))
-        first = await signals.sample(at=AT)
-        second = await signals.sample(at=AT)
+        first = await signals.sample(at=AT, promised=PROMISED)
+        second = await signals.sample(at=AT, promised=PROMISED)
         go_on.set()
         await signals.close()
     assert first.problem is not None
@@ -196,7 +229,7 @@ async def test_a_renewed_token_is_sent_without_a_restart(tmp_path: Path) -> None
         signals = PrometheusSignals(str(server.make_url("")).rstrip("/"), token_file=str(token))
         for text in ("old\n", "new\n"):
             token.write_text(text)
-            assert (await signals.sample(at=AT)).problem is None
+            assert (await signals.sample(at=AT, promised=PROMISED)).problem is None
         await signals.close()
     assert set(sent) == {"Bearer old", "Bearer new"}
 
@@ -209,7 +242,7 @@ async def test_a_token_that_cannot_be_used_is_a_problem_that_does_not_tell_it(
     if content is not None:
         token.write_text(content)
     signals = PrometheusSignals("http://127.0.0.1:1", token_file=str(token))
-    problem = (await signals.sample(at=AT)).problem
+    problem = (await signals.sample(at=AT, promised=PROMISED)).problem
     await signals.close()
     assert problem is not None
     assert str(token) in problem
@@ -230,7 +263,7 @@ async def test_a_token_that_is_refused_is_a_problem_that_names_the_answer_and_no
     application.router.add_get("/api/v1/query", answer)
     async with TestServer(application) as server:
         signals = PrometheusSignals(str(server.make_url("")).rstrip("/"), token_file=str(token))
-        problem = (await signals.sample(at=AT)).problem
+        problem = (await signals.sample(at=AT, promised=PROMISED)).problem
         await signals.close()
     assert problem is not None
     assert str(status) in problem
@@ -260,7 +293,7 @@ async def test_prometheus_is_believed_only_if_its_certificate_authority_is_the_g
     try:
         given = {"own": own.file, "other": other.file, "garbage": garbage}[trusted]
         signals = PrometheusSignals(f"https://127.0.0.1:{server.port}", ca_file=str(given))
-        problem = (await signals.sample(at=AT)).problem
+        problem = (await signals.sample(at=AT, promised=PROMISED)).problem
         await signals.close()
     finally:
         await server.close()
@@ -274,7 +307,7 @@ async def test_prometheus_is_believed_only_if_its_certificate_authority_is_the_g
 async def test_a_missing_certificate_authority_is_a_problem(tmp_path: Path) -> None:
     missing = str(tmp_path / "ca.crt")
     signals = PrometheusSignals("https://127.0.0.1:1", ca_file=missing)
-    problem = (await signals.sample(at=AT)).problem
+    problem = (await signals.sample(at=AT, promised=PROMISED)).problem
     await signals.close()
     assert problem is not None
     assert missing in problem

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from inference_fleet.adapters import prometheus
+from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES
 from inference_fleet.engine.versions import KNOWN_MINORS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,7 +76,7 @@ SOURCES = {
     "scaler": lambda: [
         *prometheus.POD_QUERIES.values(),
         prometheus.KV_CACHE_TOKENS_QUERY,
-        *prometheus.HISTOGRAM_QUERIES.values(),
+        *(prometheus.histogram_query(metric, [1.0]) for metric in OBJECTIVE_FAMILIES),
     ],
 }
 
