@@ -34,7 +34,7 @@ CONDITION_MEANINGS: dict[ConditionType, str] = {
     ConditionType.READY: "The spec is accepted, rolled out and serving. For GitOps.",
     ConditionType.SCALING_ACTIVE: "Replicas follow the mode: signals are known in Automatic.",
     ConditionType.ROLLED_OUT: "All replicas run the accepted revision.",
-    ConditionType.CAPACITY_AVAILABLE: "No wanted replica waits for devices.",
+    ConditionType.CAPACITY_AVAILABLE: "No replica waits for devices.",
     ConditionType.RECONCILING: "Only when true: something is under way.",
     ConditionType.STALLED: "Only when true: no progress without a change of the spec.",
     ConditionType.SCALING_LIMITED: "Only when true: a bound keeps the replicas from what the scaler recommends.",

@@ -19,7 +19,7 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.ACCELERATOR_CLASS_INVALID: ("The AcceleratorClass cannot be read.", "Correct the class."),
     Reason.ACCELERATOR_CLASS_NOT_ALLOWED: (
-        "The class's namespaceSelector does not choose this namespace.",
+        "The class's namespaceSelector does not match this namespace.",
         "Ask the platform team, or use another class.",
     ),
     Reason.UNKNOWN_VERSION: ("The operator has no data for this vLLM release.", "Use a release it knows."),
@@ -43,11 +43,11 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.KNOWN_FAULT: ("This release is known to fail with these settings.", _MESSAGE),
     Reason.SHAPE_UNKNOWN: ("The model's shape is unknown: its memory is not checked.", "Set model.shape."),
     Reason.TIGHT_MEMORY: (
-        "By the estimate it fits so narrowly that it might not start.",
+        "By the estimate it fits so tightly that it might not start.",
         "Lower maxModelLen, or take what the message names.",
     ),
     Reason.LENGTH_UNKNOWN: (
-        "Nothing says how long sequences may be: the engine fits the length to its memory.",
+        "No length is set or known: the engine chooses one that fits its memory.",
         "Set maxModelLen or model.shape.maxPositionEmbeddings for a length that is known beforehand.",
     ),
     Reason.MAY_COST_THROUGHPUT: ("The setting may lower throughput.", "Measure it."),
@@ -68,10 +68,13 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.NOT_ENOUGH_REPLICAS: ("Fewer replicas serve than are needed.", "See the other conditions and the pods."),
     Reason.WAITING_FOR_DEVICES: ("A pod finds no node with free devices.", "Add nodes, or free devices."),
     Reason.QUOTA_EXCEEDED: ("A quota of the namespace forbids further pods.", "Raise the quota, or lower maxReplicas."),
-    Reason.SCALED_TO_ZERO: ("No replicas are wanted.", "Raise replicas or minReplicas if that was not meant."),
+    Reason.SCALED_TO_ZERO: (
+        "The deployment is scaled to zero.",
+        "Raise replicas or minReplicas if that was not meant.",
+    ),
     Reason.ROLLING_OUT: ("The newest revision is replacing an older one.", "Wait."),
     Reason.ROLLED_OUT: ("All replicas run the accepted revision.", _NOTHING),
-    Reason.ROLLOUT_PAUSED: ("spec.rollout.paused is true.", "Set it to false to go on."),
+    Reason.ROLLOUT_PAUSED: ("spec.rollout.paused is true.", "Set it to false to continue."),
     Reason.ROLLOUT_FAILED: (
         "The newest revision did not become ready in time; the older one keeps serving.",
         "See the log of the pod that the message names, then change the spec.",
@@ -84,7 +87,7 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.MANUAL: ("Replicas follow spec.replicas.", _NOTHING),
     Reason.EXTERNAL: ("Replicas follow /scale.", _NOTHING),
-    Reason.DEVICES_AVAILABLE: ("No wanted replica waits for devices.", _NOTHING),
+    Reason.DEVICES_AVAILABLE: ("No replica waits for devices.", _NOTHING),
     Reason.MAXIMUM: ("More replicas are recommended than the maximum allows.", "Raise maxReplicas if it should grow."),
     Reason.MINIMUM: ("The minimum keeps more replicas than are recommended.", _NOTHING),
     Reason.SCHEDULE: ("A schedule's bound decides.", _NOTHING),
@@ -92,7 +95,7 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
         "No number of replicas meets the objective.",
         "Use faster devices, or a looser one.",
     ),
-    Reason.SUSPENDED: ("spec.suspend is true: nothing is written.", "Set it to false to go on."),
+    Reason.SUSPENDED: ("spec.suspend is true: the operator changes nothing.", "Set it to false to continue."),
     Reason.RENDERING_CHANGED: (
         "A newer operator or class would render the pods differently.",
         "Annotate the object with inferencefleet.io/apply-update and the id in status.updateAvailable.",
@@ -124,7 +127,7 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.MODEL_DAMAGED: (
         "The weights cannot be read: cut off, or not those of their configuration.",
-        "Remove the cached copy and let it be downloaded again, or write the claim's content anew.",
+        "Remove the cached copy, so that it is downloaded again, or fill the claim again.",
     ),
     Reason.TOKEN_REFUSED: ("The hub does not know the token.", "Put a valid token into the Secret of tokenSecretRef."),
     Reason.HUB_THROTTLED: (
@@ -146,11 +149,11 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.REFUSED_BY_NODE: (
         "A node does not take a pod that the scheduler gave it: mostly it has fewer healthy devices than it promised.",
-        "Cordon the node that the message names, and look after its device plugin and devices.",
+        "Cordon the node that the message names, and check its device plugin and devices.",
     ),
     Reason.POD_LOST: (
         "A node evicted a pod, shut down or went away; another pod is made.",
-        "Nothing, unless it goes on: then see the node that the message names.",
+        "Nothing, unless it happens again: then look at the node that the message names.",
     ),
     Reason.IMAGE_NOT_AVAILABLE: ("The engine's image cannot be pulled.", "Check image and imagePullSecrets."),
     Reason.CONFIGURATION_MISSING: ("A Secret or claim that the pod needs is missing.", "Create it."),
@@ -163,7 +166,7 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.CREATED: ("A child object was created.", _NOTHING),
     Reason.SCALED: ("The number of replicas changed.", _NOTHING),
     Reason.DELETED: ("A child object was deleted.", _NOTHING),
-    Reason.SCALER_MEMORY_DAMAGED: ("What the scaler had learned cannot be read: it begins anew.", _NOTHING),
+    Reason.SCALER_MEMORY_DAMAGED: ("What the scaler had learned cannot be read: it starts again.", _NOTHING),
     Reason.NAME_TAKEN: (
         "An object with the name of a child exists and belongs to somebody else.",
         "Remove it, or rename the InferenceDeployment.",

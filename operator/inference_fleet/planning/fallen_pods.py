@@ -68,7 +68,7 @@ def _meaning(reason: str, message: str) -> tuple[Reason, str]:
     """The kubelet's word and text (pkg/kubelet/lifecycle, eviction, nodeshutdown; 1.37) as ours."""
     lacking = re.search(rf"^OutOf(?P<resource>{_RESOURCE})$", reason)
     if lacking is not None:
-        return Reason.REFUSED_BY_NODE, f"the node has less {lacking['resource']} left than the scheduler reckoned with"
+        return Reason.REFUSED_BY_NODE, f"the node has less {lacking['resource']} left than the scheduler counted on"
     if reason == "Evicted":
         return _eviction(message)
     for pattern, meant, words in _WORDS:

@@ -125,7 +125,7 @@ def test_a_drafts_heads_are_split_as_the_models_are(devices: int, said: int | No
     ("model", "method", "words"),
     [
         (LLAMA, "awq", "loads checkpoints that are quantized; this one is not"),
-        (LLAMA, "online", "says by itself not how"),
+        (LLAMA, "online", "online alone does not say how"),
         ("Qwen/Qwen3-8B-AWQ", "fp8_per_tensor", "is not how this checkpoint is quantized: awq"),
         (LLAMA, "fp8", None),
         (LLAMA, "fp8_per_tensor", None),

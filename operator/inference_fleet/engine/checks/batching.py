@@ -24,7 +24,7 @@ def tokens_per_step(case: Case) -> Iterator[Finding]:
         return
     if limits.max_model_len is None or limits.max_num_batched_tokens < limits.max_model_len:
         length = limits.max_model_len or "an unknown maxModelLen"
-        message = f"without it {limits.max_num_batched_tokens} batched tokens must hold a whole prompt of {length}."
+        message = f"without it a step of {limits.max_num_batched_tokens} tokens must hold a whole prompt of {length}."
         way_out = "Set maxNumBatchedTokens to at least maxModelLen, or leave chunked prefill on."
         yield Refusal(f"{_PATH}.enableChunkedPrefill", Reason.CONFLICTING_SETTINGS, message, way_out)
 

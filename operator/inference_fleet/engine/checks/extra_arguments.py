@@ -28,7 +28,7 @@ def extra_arguments(case: Case) -> Iterator[Finding]:
             yield Refusal(path, Reason.UNSUPPORTED_FLAG, message, way_out)
             continue
         if option in seen or (dotted is None and flag.name in seen):
-            message = f"{option} is said twice; the first stands at extraArgs[{seen.get(option, seen.get(flag.name))}]."
+            message = f"{option} is given twice; the first is extraArgs[{seen.get(option, seen.get(flag.name))}]."
             yield Refusal(path, Reason.CONFLICTING_SETTINGS, message, "Say it once.")
         seen.setdefault(option if dotted else flag.name, index)
         yield from _marked(path, option, flag)

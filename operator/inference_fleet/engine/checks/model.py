@@ -59,10 +59,10 @@ def length(case: Case) -> Iterator[Finding]:
         if not fits:
             # Nothing fits: that is refused, and says so.
             return
-        message = f"the model's own {longest} tokens may not fit: the engine takes what does, by estimate {fits}."
+        message = f"the model's {longest} tokens may not fit: the engine then takes the length that fits, about {fits}."
         yield Advice("engine.vllm.maxModelLen", Reason.LENGTH_UNKNOWN, message, "Set maxModelLen to what you need.")
     elif wanted is None:
-        message = "nothing says how long sequences may be: the engine fits the length to its memory (auto)."
+        message = "no length is set or known: the engine chooses one that fits its memory (auto)."
         way_out = "Set maxModelLen, or model.shape.maxPositionEmbeddings, for a length that is known beforehand."
         yield Advice("engine.vllm.maxModelLen", Reason.LENGTH_UNKNOWN, message, way_out)
     elif longest and wanted > longest:

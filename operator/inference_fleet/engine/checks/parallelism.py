@@ -75,5 +75,5 @@ def experts(case: Case) -> Iterator[Finding]:
         yield Refusal(f"{_PATH}.enableExpertParallel", Reason.CONFLICTING_SETTINGS, message, f"Leave it out. {correct}")
     if (parallel.data_parallel_size or 1) > 1:
         message = f"{parallel.data_parallel_size} copies of a model without experts in one pod share nothing."
-        way_out = f"Leave it out: as many replicas do the same, and are scaled one by one. {correct}"
+        way_out = f"Leave it out: more replicas do the same, and are scaled one by one. {correct}"
         yield Refusal(f"{_PATH}.dataParallelSize", Reason.CONFLICTING_SETTINGS, message, way_out)

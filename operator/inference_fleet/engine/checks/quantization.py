@@ -101,14 +101,15 @@ def _for_checkpoint(case: Case, method: QuantizationMethod) -> Iterator[Finding]
     if own is None and case.shape_source in ("config", "catalogue") and "unquantized" not in method.reads:
         message = f"{method.method} loads checkpoints that are quantized; this one is not."
         online = [name for name in _usable(case) if case.version.quantization[name].online and name != "online"]
-        way_out = f"While loading, here: {', '.join(online) or 'nothing'}; or use a checkpoint made with it."
+        loading = f"To quantize while loading, use one of {', '.join(online)}; or use" if online else "Use"
+        way_out = f"{loading} a checkpoint made with {method.method}."
         yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, way_out)
 
 
 def _configured(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
     words = [word.partition("=")[0].partition(".")[0] for word in case.engine.extra_args or ()]
     if method.method == "online" and _CONFIGURATION not in words:
-        message = "online says by itself not how weights are to be quantized."
+        message = "online alone does not say how to quantize the weights."
         way_out = f"Add {_CONFIGURATION} with linear, moe or targets to extraArgs, or name the method: fp8_per_tensor."
         yield Refusal(_PATH, Reason.CONFLICTING_SETTINGS, message, way_out)
 
@@ -116,9 +117,9 @@ def _configured(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
 def _deprecated(case: Case, method: QuantizationMethod) -> Iterator[Finding]:
     if not method.deprecated:
         return
-    message = f"{method.method} is deprecated in vLLM {case.version.version} and goes with a next release."
+    message = f"{method.method} is deprecated in vLLM {case.version.version} and will be removed in a later release."
     if _ALLOW_DEPRECATED in (case.engine.extra_args or ()):
         yield Advice(_PATH, Reason.DEPRECATED, message)
         return
-    message += " It starts only if that is said to be known."
+    message += " vLLM accepts it only with a flag that allows deprecated methods."
     yield Refusal(_PATH, Reason.DEPRECATED, message, f"Choose another method, or add {_ALLOW_DEPRECATED} to extraArgs.")

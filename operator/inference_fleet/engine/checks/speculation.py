@@ -69,7 +69,7 @@ def depth_by_batch_size(case: Case) -> Iterator[Finding]:
     path = f"{_PATH}.numSpeculativeTokensPerBatchSize"
     first = min(row.min_seqs for row in depths)
     if first != 1:
-        message = f"begins at {first} sequences: what holds for fewer is not said."
+        message = f"begins at {first} sequences: smaller batches have no entry."
         yield Refusal(path, Reason.CONFLICTING_SETTINGS, message, "Begin with minSeqs 1.")
     deepest, most = max(row.num_speculative_tokens for row in depths), speculative.num_speculative_tokens
     if most is not None and deepest > most:
