@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from builders.scaling import Scaler, limits, variant, variant_limits
+from builders.scaling import TICK_SECONDS, Scaler, limits, sample, variant, variant_limits
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS
 from inference_fleet.scaling.memory import MAXIMUM_BYTES, ScalerMemory
 from inference_fleet.scaling.types import VariantObservation
@@ -21,16 +21,37 @@ def scaler() -> Scaler:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_of_a_fifth_turns_the_fleet_at_most_once_a_hold(seed: int) -> None:
-    chance = random.Random(seed)
-    one, ready, counts = scaler(), 5, []
-    for _ in range(960):
-        running = 60.0 * max(0.0, chance.gauss(1.0, 0.2))
-        ready = one.tick(variant(at=one.now, ready=ready, running=running)).total
-        counts.append(ready)
+    ticks, load = 480, 200.0
+    counts = fleet_under_noise(random.Random(seed), ticks=ticks, load=load)
     moves = [later - earlier for earlier, later in itertools.pairwise(counts) if later != earlier]
     turns = sum((a > 0) != (b > 0) for a, b in itertools.pairwise(moves))
-    assert turns <= 960 * 15 / (HOLD_COLD_STARTS * COLD_START_SECONDS)
-    assert 5 <= counts[-1] <= 12  # 60 requests fill 4.1 batches
+    # Without a hold it turns about seventy times.
+    assert turns <= ticks * TICK_SECONDS / (HOLD_COLD_STARTS * COLD_START_SECONDS)
+    assert load / 14.7 <= counts[-1] <= 3 * load / 14.7  # 14.7 requests fill a batch
+
+
+def fleet_under_noise(chance: random.Random, *, ticks: int, load: float) -> list[int]:
+    """Replicas at every tick while so many requests run, a fifth more or less. Pods count from their own start."""
+    bounds = limits(variant_limits(cold_start_seconds=COLD_START_SECONDS, max_replicas=60), max_replicas=60)
+    one, counts = Scaler(bounds), [20]
+    work: dict[str, float] = {}
+    for _ in range(ticks):
+        share = load / counts[-1] * max(0.0, chance.gauss(1.0, 0.2))
+        work = {name: work.get(name, 0.0) + share for name in (f"a-{index}" for index in range(counts[-1]))}
+        pods = tuple(
+            sample(
+                name,
+                at=one.now,
+                running=share,
+                prompt_tokens=done,
+                generation_tokens=done / 5,
+                finished_requests=done / 5,
+            )
+            for name, done in work.items()
+        )
+        seen = VariantObservation("a", desired=len(pods), ready=len(pods), ready_pods=tuple(work), pods=pods)
+        counts.append(one.tick(seen).total)
+    return counts
 
 
 def test_an_hour_without_prometheus_changes_nothing_and_its_return_brings_no_dip() -> None:
