@@ -9,6 +9,7 @@ import pytest
 
 from builders.operator_world import world
 from inference_fleet.adapters import ports
+from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 from inference_fleet.controller import reconciler, tick
 from inference_fleet.controller.reconciler import WRITING_RUNS_IN_A_ROW
 from inference_fleet.planning.plan import Plan, plan, study
@@ -87,3 +88,57 @@ async def test_what_the_server_refuses_is_told_on_the_object_and_tried_again() -
             w.cluster.before = lambda verb, resource, name: None
             await w.clock.advance(600)
             assert len(w.cluster.objects["services"]) == 2
+
+
+async def test_a_status_is_not_written_over_an_object_that_has_changed_since_the_plan() -> None:
+    async with world() as w:
+        w.deploy(scaling={"mode": "Manual"}, replicas=2)
+        async with w.running():
+            await w.clock.advance(60)
+            written: list[str] = []
+
+            def note(verb: str, resource: ports.Resource, name: str) -> None:
+                if verb == "apply" and resource.plural == "inferencedeployments":
+                    written.append(str(w.cluster.find(resource, name, "chat")["spec"]["replicas"]))  # type: ignore[index]
+                if verb == "patch" and resource.plural == "replicasets" and not written:
+                    # The user changes the count while the plan for the former one is being carried out.
+                    w.edit(replicas=4)
+
+            w.cluster.before = note
+            w.edit(replicas=3)
+            await w.clock.advance(60)
+            assert w.status()["scaling"]["desiredReplicas"] == 4
+            assert w.desired() == 4
+
+
+async def test_nothing_is_told_of_a_plan_that_was_made_on_an_old_view() -> None:
+    async with world() as w:
+        w.deploy(scaling={"mode": "Manual"}, replicas=1)
+        async with w.running(resync_seconds=3600):
+            await w.clock.advance(60)
+            told: list[int] = []
+
+            def conflict(verb: str, resource: ports.Resource, name: str) -> None:
+                if verb == "apply" and resource.plural == "inferencedeployments":
+                    told.append(1)
+                if verb == "patch" and resource.plural == "replicasets":
+                    raise ports.Conflict("it has changed", status=409)
+
+            w.cluster.before = conflict
+            w.edit(replicas=3)
+            await w.clock.advance(5)
+            assert told == []
+            assert w.status()["scaling"]["desiredReplicas"] == 1
+
+
+async def test_series_of_an_object_that_is_gone_are_gone() -> None:
+    async with world() as w:
+        w.deploy()
+        w.signals.load = {"llama": 40.0}
+        async with w.running() as loop:
+            await w.clock.advance(120)
+            assert b'inference_fleet_scaling_decisions_total{inference_deployment="llama"' in loop.telemetry.page()
+            (deployment,) = w.cluster.objects["inferencedeployments"].values()
+            w.cluster.remove(INFERENCE_DEPLOYMENTS, deployment)
+            await w.clock.advance(60)
+            assert b'inference_deployment="llama"' not in loop.telemetry.page()

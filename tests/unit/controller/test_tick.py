@@ -60,3 +60,19 @@ async def test_the_memory_of_an_object_that_is_gone_is_forgotten() -> None:
             w.cluster.remove(tick.INFERENCE_DEPLOYMENTS, deployment)
             await w.clock.advance(60)
             assert not loop.tick.remembered
+
+
+async def test_a_successor_of_the_same_name_does_not_follow_the_former_ones_decision() -> None:
+    async with world() as w:
+        w.deploy()
+        async with w.running(tick_seconds=60) as loop:
+            await w.clock.advance(70)
+            (deployment,) = w.cluster.objects["inferencedeployments"].values()
+            w.cluster.remove(tick.INFERENCE_DEPLOYMENTS, deployment)
+            w.deploy()
+            await w.clock.advance(5)
+            assert KEY in loop.tick.scaled
+            snapshot = loop.store.snapshot(KEY)
+            assert snapshot is not None
+            assert loop.tick.decision(KEY, snapshot) is None
+            assert loop.tick.pod_loads(KEY) == {}
