@@ -26,7 +26,7 @@ from inference_fleet.simulation.run import Progress, simulate_policy
 from inference_fleet.simulation.scenario import Scenario
 
 # Shares of requests that may miss, one plan for each, from the loosest.
-BUDGETS: Final = (0.2, 0.08, 0.04, 0.02, 0.01, 0.005, 0.0025, 0.0012, 0.0006, 0.0002, 0.00005)
+BUDGETS: Final = (0.2, 0.08, 0.04, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0002)
 COUNTS: Final = (*range(1, 13), *range(14, 25, 2), *range(27, 64, 3))
 # Prices of a miss in replica-seconds between which the right one is sought. A budget that none keeps has a price so
 # many times that of the budget before.
@@ -50,9 +50,10 @@ PATIENCES_SECONDS: Final = (60.0, 300.0)
 MANY_REQUESTS: Final = 1_000_000
 # A plan that misses this many times its budget, or less, is good enough: its point is where it is.
 ACCEPTED_OVERRUN: Final = 1.1
-# Courses for this budget and tighter ones are bettered by trial: so many rounds, unless the trials of a fleet's kinds
-# would simulate more requests than that.
+# Courses are bettered by trial at so many prices, from this budget's to the tightest one's, in so many rounds each,
+# unless the trials of a fleet's kinds would simulate more requests than that.
 LOOSEST_BETTERED: Final = 0.04
+BETTERED_PRICES: Final = 12
 ROUNDS: Final = 8
 TRIED_REQUESTS: Final = 30_000_000
 
@@ -94,7 +95,7 @@ def frontier(scenario: Scenario, *, progress: Progress | None = None) -> tuple[F
         # Each search by itself: that over both variants then never has less to choose from than that over one.
         courses = Courses(sure)
         if len(kinds) == 1:
-            points += _constant(sure, chosen[0], kinds[0])
+            _constant(courses, chosen[0], kinds[0])
         _search(courses, chosen, kinds=kinds, progress=part)
         points += courses.points
     return _undominated(points)
@@ -105,23 +106,18 @@ def _part(progress: Progress, turn: int, turns: int) -> Progress:
     return lambda share: progress((turn + share) / turns)
 
 
-def _constant(scenario: Scenario, survey: Survey, place: int) -> list[FrontierPoint]:
-    """Fleets of one kind that never change are courses too: the best ones on calm traffic."""
-    points = []
-    requests = max(1, len(scenario.workload.arrivals))
+def _constant(courses: Courses, survey: Survey, place: int) -> None:
+    """Follow fleets of one kind that never change: on calm traffic good courses to begin with."""
+    requests = max(1, len(courses.scenario.workload.arrivals))
     totals = survey.misses.sum(axis=-1).reshape(-1)
     for size, missed in zip(survey.kinds[place].sizes, totals, strict=True):
-        if size < max(1, scenario.min_replicas) or missed > CONSTANT_MISSES * requests:
-            continue
-        counts = (size if place == other else 0 for other in range(len(survey.kinds)))
-        outcome = simulate_policy(scenario, StaticFleet(*counts), name="optimum", parameters={}).outcome
-        points.append(FrontierPoint(outcome.attainment_percent, outcome.replica_hours, outcome.cost))
-    return points
+        if size >= max(1, courses.scenario.min_replicas) and missed <= CONSTANT_MISSES * requests:
+            counts = tuple(size if place == other else 0 for other in range(len(survey.kinds)))
+            courses.follow((counts,) * survey.misses.shape[-1])
 
 
 def _search(courses: Courses, surveys: Sequence[Survey], *, kinds: Sequence[int], progress: Progress) -> None:
-    """Follow a plan of every survey for every budget; then, price by price, better by trial what is
-    best at that price."""
+    """Follow a plan of every survey for every budget; then, price by price, better by trial what is best at it."""
     requests = max(1, len(courses.scenario.workload.arrivals))
     prices: list[float] = []
     for budget in BUDGETS:
@@ -130,13 +126,13 @@ def _search(courses: Courses, surveys: Sequence[Survey], *, kinds: Sequence[int]
             _correct(courses, survey, plan, budget=budget)
         dearest = STEEPEST * prices[-1] if prices else math.inf
         prices.append(min(dearest, *(price for _, price in plans)))
-    worthwhile = [price for price, budget in zip(prices, BUDGETS, strict=True) if budget <= LOOSEST_BETTERED]
-    rounds = min(ROUNDS, TRIED_REQUESTS // (2 * requests * len(worthwhile)))
-    for number, price in enumerate(worthwhile):
+    rounds = min(ROUNDS, TRIED_REQUESTS // (2 * requests * BETTERED_PRICES))
+    lowest, highest = prices[BUDGETS.index(LOOSEST_BETTERED)], prices[-1]
+    for number, price in enumerate(np.geomspace(lowest, highest, BETTERED_PRICES).tolist()):
         # In money: the search's unit is a second of a replica of the first of its kinds.
         money = price * courses.scenario.variants[kinds[0]].cost_per_hour / 3600.0
         courses.better(price=money, rounds=rounds, kinds=kinds)
-        progress((number + 1) / len(worthwhile))
+        progress((number + 1) / BETTERED_PRICES)
 
 
 def _correct(courses: Courses, survey: Survey, plan: Plan, *, budget: float) -> None:
