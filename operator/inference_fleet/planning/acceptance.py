@@ -25,6 +25,8 @@ from inference_fleet.planning.snapshot import Object, Snapshot
 Remark = TypeVar("Remark", Refusal, Advice)
 # Checked specs that are kept: a thousand objects with a spec under way each.
 _KEPT: Final = 2048
+# nvidia-l4 for nvidia-l5 (0.89), but not nvidia-a10 for nvidia-v100 (0.86): names of devices differ in few letters.
+_NEAR_ENOUGH: Final = 0.88
 
 
 @dataclass(frozen=True)
@@ -176,8 +178,9 @@ def _accelerator(
     if name not in classes:
         message = f"there is no AcceleratorClass {name!r}."
         # nvidia-h100 is nvidia-h100-80gb rather than nvidia-h200.
-        near = [each for each in known if each.startswith(name)] or difflib.get_close_matches(name, known, n=1)
-        way_out = f"Did you mean {near[0]!r}?" if near else "Create it, or name one that there is."
+        near = [each for each in known if each.startswith(name)]
+        near = near or difflib.get_close_matches(name, known, n=1, cutoff=_NEAR_ENOUGH)
+        way_out = f"Did you mean {near[0]!r}?" if near else "Create it, or use one that exists:"
         way_out += " `kubectl get acceleratorclasses` lists them."
         return Refusal(path, Reason.ACCELERATOR_CLASS_NOT_FOUND, message, way_out, intent.variant)
     parsed = parse_accelerator_class({"spec": classes[name]})

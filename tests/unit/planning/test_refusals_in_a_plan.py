@@ -128,6 +128,16 @@ def test_a_class_that_is_not_there_is_refused_with_the_nearest_that_is() -> None
     assert "Did you mean 'nvidia-l4'?" in (world.condition("Accepted") or {})["message"]
 
 
+def test_another_device_is_not_taken_for_a_misspelt_one() -> None:
+    world = World(variants=[{"name": "a", "acceleratorClassName": "nvidia-v100"}])
+    world.classes["nvidia-a10"] = world.classes["nvidia-l4"]
+    world.reconcile()
+
+    message = (world.condition("Accepted") or {})["message"]
+    assert "Create it, or use one that exists: `kubectl get acceleratorclasses` lists them." in message
+    assert "Did you mean" not in message
+
+
 def test_a_class_whose_name_goes_on_is_nearer_than_one_with_another_number() -> None:
     world = World(variants=[{"name": "a", "acceleratorClassName": "nvidia-h100"}])
     world.classes["nvidia-h200"] = world.classes["nvidia-h100-80gb"] = world.classes["nvidia-l4"]
