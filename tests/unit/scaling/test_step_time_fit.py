@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from inference_fleet.scaling.step_time_fit import StepSample, StepTimeFit, step_
 
 TRUE = StepTimeModel(base_seconds=33e-3, per_prefill_token_seconds=190e-6, per_decoding_sequence_seconds=60e-6)
 TICKS_PER_MINUTE = 4
+DATA = Path(__file__).resolve().parents[2] / "data"
 # How far an engine may be from its prior, in each coefficient.
 FACTORS = [(5, 1, 1), (0.2, 1, 1), (1, 5, 1), (1, 0.2, 1), (1, 1, 5), (1, 1, 0.2), (5, 5, 5), (0.2, 0.2, 0.2)]
 
@@ -75,6 +78,17 @@ def test_what_a_step_takes_is_known_within_five_minutes_at_small_batches(factors
     for prefill, sequences in ((0, 1), (0, 4), (200, 2), (400, 4)):
         took = truth.step_seconds(prefill_tokens=prefill, decoding_sequences=sequences)
         assert model.step_seconds(prefill_tokens=prefill, decoding_sequences=sequences) == pytest.approx(took, rel=0.08)
+
+
+def test_real_vllm_on_processor_cores_moves_a_prior_made_for_accelerators_within_five_minutes() -> None:
+    """Least squares say 470 us a prefilled token; the prior says 50."""
+    recorded = json.loads((DATA / "real-engine-steps.json").read_text(encoding="utf-8"))["samples"]
+    samples = [StepSample(r["stepSeconds"], r["prefillTokens"], r["sequences"], r["steps"]) for r in recorded]
+    model = fitted(samples)
+    assert len(recorded) == 5 * TICKS_PER_MINUTE
+    assert 300e-6 < model.per_prefill_token_seconds < 500e-6
+    # Most steps were short; few of them, beside long prompts, were not.
+    assert 3e-3 < model.base_seconds < 7e-3
 
 
 def test_the_cost_of_a_sequence_far_from_its_prior_is_found_at_small_batches() -> None:
