@@ -78,9 +78,9 @@ class OperatorSandbox:
             selector = "app.kubernetes.io/component=operator"
             self.kubectl("wait", "--for=delete", "pod", "-l", selector, *system, "--timeout=60s")
 
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout_seconds: float = 200.0) -> str:
         """Run kubectl; what it prints."""
-        return self.sandbox.kubectl(*arguments, stdin=stdin, timeout_seconds=200.0)
+        return self.sandbox.kubectl(*arguments, stdin=stdin, timeout_seconds=timeout_seconds)
 
     def apply(self, obj: Mapping[str, Any]) -> None:
         """Apply one object."""
@@ -116,11 +116,16 @@ class OperatorSandbox:
 
     def wait(self, name: str, expression: str, value: str, *, seconds: int = 90) -> None:
         """Wait until a JSONPath of an InferenceDeployment has a value."""
-        self.kubectl("wait", f"infd/{name}", f"--for=jsonpath={{{expression}}}={value}", f"--timeout={seconds}s")
+        self._wait(name, f"jsonpath={{{expression}}}={value}", seconds=seconds)
 
     def wait_condition(self, name: str, condition: str, status: str = "True", *, seconds: int = 90) -> None:
         """Wait until an InferenceDeployment has a condition."""
-        self.kubectl("wait", f"infd/{name}", f"--for=condition={condition}={status}", f"--timeout={seconds}s")
+        self._wait(name, f"condition={condition}={status}", seconds=seconds)
+
+    def _wait(self, name: str, what: str, *, seconds: int) -> None:
+        # kubectl's own time-out comes first: it says what it waited for.
+        words = ("wait", f"infd/{name}", f"--for={what}", f"--timeout={seconds}s")
+        self.kubectl(*words, timeout_seconds=seconds + 30.0)
 
     def condition(self, name: str, kind: str) -> dict[str, Any]:
         """A condition of an InferenceDeployment."""
