@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 
 from builders.operator_world import NAMESPACE, world
+from inference_fleet.adapters.ports import Object
+from inference_fleet.adapters.resources import REPLICA_SETS
 from inference_fleet.controller import tick
 
 KEY = (NAMESPACE, "llama")
+
+
+def raise_to(replica_set: Object, replicas: int) -> None:
+    replica_set["spec"]["replicas"] = replicas
 
 
 async def test_a_decision_made_before_an_object_was_suspended_is_not_acted_on_after_it() -> None:
@@ -76,3 +82,34 @@ async def test_a_successor_of_the_same_name_does_not_follow_the_former_ones_deci
             assert snapshot is not None
             assert loop.tick.decision(KEY, snapshot) is None
             assert loop.tick.pod_loads(KEY) == {}
+
+
+async def test_a_successor_of_the_same_name_has_learned_nothing() -> None:
+    async with world() as w:
+        w.deploy()
+        async with w.running() as loop:
+            await w.clock.advance(300)
+            (deployment,) = w.cluster.objects["inferencedeployments"].values()
+            w.cluster.remove(tick.INFERENCE_DEPLOYMENTS, deployment)
+            w.deploy()
+            born = w.clock.now()
+            await w.clock.advance(30)
+            started = loop.tick.scaled[KEY].memory.started
+            assert started is not None
+            assert started >= born
+
+
+async def test_a_decision_lowers_once_and_not_again_what_somebody_has_raised_since() -> None:
+    async with world() as w:
+        w.deploy()
+        w.signals.load = {"llama": 40.0}
+        async with w.running(tick_seconds=60):
+            await w.clock.advance(600)
+            before = w.desired()
+            assert before >= 3
+            w.signals.load = {"llama": 0.0}
+            await w.clock.advance_until(lambda: w.desired() < before, within=3600)
+            (pool,) = w.cluster.all(REPLICA_SETS)
+            w.cluster.edit(REPLICA_SETS, pool["metadata"]["name"], NAMESPACE, lambda obj: raise_to(obj, before))
+            await w.clock.advance(20)
+            assert w.desired() == before  # until the next look
