@@ -50,12 +50,12 @@ PATIENCES_SECONDS: Final = (60.0, 300.0)
 MANY_REQUESTS: Final = 1_000_000
 # A plan that misses this many times its budget, or less, is good enough: its point is where it is.
 ACCEPTED_OVERRUN: Final = 1.1
-# Courses are bettered by trial at so many prices, from this budget's to the tightest one's, in so many rounds each,
-# unless the trials of a fleet's kinds would simulate more requests than that.
+# Courses are bettered by trial at so many prices, from this budget's to the tightest one's, in so many rounds each, or
+# as many as simulate that many requests in all.
 LOOSEST_BETTERED: Final = 0.04
 BETTERED_PRICES: Final = 12
-ROUNDS: Final = 8
-TRIED_REQUESTS: Final = 30_000_000
+ROUNDS: Final = 12
+TRIED_REQUESTS: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _search(courses: Courses, surveys: Sequence[Survey], *, kinds: Sequence[int]
             _correct(courses, survey, plan, budget=budget)
         dearest = STEEPEST * prices[-1] if prices else math.inf
         prices.append(min(dearest, *(price for _, price in plans)))
-    rounds = min(ROUNDS, TRIED_REQUESTS // (2 * requests * BETTERED_PRICES))
+    rounds = max(1, min(ROUNDS, TRIED_REQUESTS // (2 * requests * BETTERED_PRICES)))
     lowest, highest = prices[BUDGETS.index(LOOSEST_BETTERED)], prices[-1]
     for number, price in enumerate(np.geomspace(lowest, highest, BETTERED_PRICES).tolist()):
         # In money: the search's unit is a second of a replica of the first of its kinds.
