@@ -30,6 +30,7 @@ from inference_fleet.adapters.ports import Object, Resource
 from inference_fleet.adapters.prometheus import PrometheusSignals
 from inference_fleet.adapters.resources import ACCELERATOR_CLASSES, CHILDREN, INFERENCE_DEPLOYMENTS, PODS
 from inference_fleet.api.names import LABEL_VARIANT
+from inference_fleet.controller.collector import collect_rarely
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.tick import Tick
@@ -79,6 +80,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=PROJECT / "benchmarks/results/decide.json")
     options = parser.parse_args()
     logging.disable(logging.INFO)
+    # As the operator does when it starts.
+    collect_rarely()
     document = {
         "decide": {f"{pods} pods": decision_milliseconds(pods) for pods in FLEETS},
         "goalDecideMilliseconds": GOAL_DECIDE_MILLISECONDS,

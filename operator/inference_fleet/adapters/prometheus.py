@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -144,7 +144,7 @@ class PrometheusSignals:
         answer = self._client.custom_query(query, params={"time": f"{at:.3f}", "timeout": QUERY_TIMEOUT})
         if not isinstance(answer, list):
             raise _Unreadable("the result is no list")
-        return list(_rows(answer))
+        return _rows(answer)
 
 
 def read_fleet(query: Query, *, at: float, promised: Collection[Promised]) -> FleetSamples:
@@ -170,11 +170,16 @@ def read_fleet(query: Query, *, at: float, promised: Collection[Promised]) -> Fl
 
 
 def _take(values: dict[PodKey, dict[str, float]], labels: Mapping[str, str], signal: str, number: float) -> None:
-    namespace, pod = labels.get("namespace"), labels.get("pod")
-    if not namespace or not pod or not 0 <= number < math.inf:
+    if not 0 <= number < math.inf:
         return
-    known = values.setdefault((namespace, pod), {})
-    known[signal] = max(number, known.get(signal, 0.0))
+    key = labels.get("namespace", ""), labels.get("pod", "")
+    known = values.get(key)
+    if known is None:
+        if not all(key):
+            return
+        known = values[key] = {}
+    if number > known.get(signal, -1.0):
+        known[signal] = number
 
 
 def _pod_sample(pod: str, signals: dict[str, float]) -> PodSample:
@@ -200,7 +205,8 @@ def _histograms(metric: str, rows: list[Row], *, at: float) -> dict[VariantKey, 
     }
 
 
-def _rows(answer: list[Any]) -> Iterator[Row]:
+def _rows(answer: list[Any]) -> list[Row]:
+    rows: list[Row] = []
     for row in answer:
         try:
             labels, (_, text) = row["metric"], row["value"]
@@ -208,14 +214,15 @@ def _rows(answer: list[Any]) -> Iterator[Row]:
             raise _Unreadable("a row is no sample") from error
         if not isinstance(labels, dict):
             raise _Unreadable("a row has no labels")
-        yield labels, _number(text)
+        rows.append((labels, _number(text)))
+    return rows
 
 
-def _number(text: object) -> float:
+def _number(text: Any) -> float:
     """NaN for whatever is no number; Prometheus writes NaN, +Inf and -Inf as words."""
     try:
-        return float(str(text))
-    except ValueError:
+        return float(text)
+    except (TypeError, ValueError):
         return math.nan
 
 

@@ -21,6 +21,7 @@ from inference_fleet.adapters.kubernetes import KubernetesCluster, connect
 from inference_fleet.adapters.ports import Clock, ClusterError, Resource
 from inference_fleet.adapters.prometheus import PrometheusSignals
 from inference_fleet.api.names import FIELD_MANAGER
+from inference_fleet.controller.collector import collect_rarely
 from inference_fleet.controller.fleet_metrics import fleet_metrics
 from inference_fleet.controller.health import serving
 from inference_fleet.controller.loop import OWN_KINDS, START_RETRY_SECONDS, Loop, LoopSettings
@@ -38,6 +39,7 @@ async def run_operator(settings: Settings) -> None:
     if settings.kubeconfig:
         # kopf logs in by itself and knows kubeconfigs by this variable alone.
         os.environ["KUBECONFIG"] = settings.kubeconfig
+    collect_rarely()
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         telemetry = Telemetry()
