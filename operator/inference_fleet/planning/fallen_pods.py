@@ -1,11 +1,11 @@
-"""Pods in phase Failed: what a node refused, evicted or lost. Their ReplicaSet has made others; nobody removes them."""
+"""Pods that ended for good: a node refused, evicted or lost them. Their ReplicaSet made others; nobody removes them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.planning.snapshot import Object
@@ -15,6 +15,8 @@ from inference_fleet.planning.times import seconds
 CONNECTED_SECONDS: Final = 600.0
 # So many refusals in a row, and the next pod is not on its way any more: as many as restarts that fail.
 FAILING_FALLS: Final = 3
+_SHUT_DOWN: Final = "the node shut down"
+_MADE_ROOM: Final = "the node made room for a pod of higher priority"
 _RESOURCE: Final = r"[A-Za-z0-9](?:[A-Za-z0-9./-]{0,120}[A-Za-z0-9])?"
 
 
@@ -44,13 +46,13 @@ def connected(fallen: Sequence[Fallen], *, created: Sequence[float]) -> tuple[Fa
 
 
 def _fell(pod: Object) -> bool:
-    # An engine is started again for ever, so that no pod of ours succeeds.
-    return (pod.get("status") or {}).get("phase") == "Failed"
+    # An engine is started again for ever. But one that its node ends drains and exits with 0: the pod has succeeded.
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
 
 
 def _view(pod: Object) -> Fallen:
     status = pod.get("status") or {}
-    reason, words = _meaning(str(status.get("reason") or ""), str(status.get("message") or ""))
+    reason, words = _meaning(*_said(status))
     created = seconds(pod["metadata"].get("creationTimestamp")) or 0.0
     changed = [seconds(condition.get("lastTransitionTime")) for condition in status.get("conditions") or ()]
     return Fallen(
@@ -64,12 +66,19 @@ def _view(pod: Object) -> Fallen:
     )
 
 
+def _said(status: Mapping[str, Any]) -> tuple[str, str]:
+    """The kubelet's reason and message; of a pod that has succeeded they stand in a condition alone."""
+    conditions = [one for one in status.get("conditions") or () if one.get("type") == "DisruptionTarget"]
+    told = status if status.get("reason") else (conditions or [status])[0]
+    return str(told.get("reason") or ""), str(told.get("message") or "")
+
+
 def _meaning(reason: str, message: str) -> tuple[Reason, str]:
     """The kubelet's word and text (pkg/kubelet/lifecycle, eviction, nodeshutdown; 1.37) as ours."""
     lacking = re.search(rf"^OutOf(?P<resource>{_RESOURCE})$", reason)
     if lacking is not None:
         return Reason.REFUSED_BY_NODE, f"the node has less {lacking['resource']} left than the scheduler counted on"
-    if reason == "Evicted":
+    if reason in ("Evicted", "TerminationByKubelet"):
         return _eviction(message)
     for pattern, meant, words in _WORDS:
         if pattern.search(reason):
@@ -83,6 +92,10 @@ def _eviction(message: str) -> tuple[Reason, str]:
         return Reason.NO_SPACE, "the node evicted the pod: too little room on its disks, or more used than allowed"
     if re.search(r"memory", message, re.IGNORECASE):
         return Reason.OUT_OF_HOST_MEMORY, "the node evicted the pod: it ran out of memory"
+    if re.search(r"node shutdown", message):
+        return Reason.POD_LOST, _SHUT_DOWN
+    if re.search(r"preempted", message, re.IGNORECASE):
+        return Reason.POD_LOST, _MADE_ROOM
     return Reason.POD_LOST, "the node evicted the pod"
 
 
@@ -95,7 +108,7 @@ _WORDS: Final[tuple[tuple[re.Pattern[str], Reason, str], ...]] = (
     ),
     (re.compile(r"^TopologyAffinityError$"), Reason.REFUSED_BY_NODE, "the node cannot align devices and processors"),
     (re.compile(r"^Node(?:Affinity|Ports|Name|UnschedulableTaint)"), Reason.REFUSED_BY_NODE, "the node changed"),
-    (re.compile(r"^(?:Terminated|Shutdown|NodeShutdown)$"), Reason.POD_LOST, "the node shut down"),
+    (re.compile(r"^(?:Terminated|Shutdown|NodeShutdown)$"), Reason.POD_LOST, _SHUT_DOWN),
     (re.compile(r"^NodeLost$"), Reason.POD_LOST, "the node is gone"),
-    (re.compile(r"^Preempt"), Reason.POD_LOST, "the node made room for a pod of higher priority"),
+    (re.compile(r"^Preempt"), Reason.POD_LOST, _MADE_ROOM),
 )

@@ -1,4 +1,4 @@
-"""The end of pods in phase Failed: a node that refuses every pod makes one a second, and nobody else removes them."""
+"""Pods that ended for good are removed: a node that refuses every pod makes one a second, and nobody else does it."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def _fallen_words(fallen: Sequence[Fallen]) -> str:
     """No name of a pod, and no count: both change with every fall of a row, and each change is a write."""
     nodes = sorted({one.node for one in fallen if one.node})
     where = f" (on node {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''})" if nodes else ""
-    return f"pods of the newest revision end in phase Failed, others are made: {fallen[-1].words}{where}"
+    return f"pods of the newest revision end for good, others are made: {fallen[-1].words}{where}"
 
 
 def _failing_words(pods: Sequence[PodView]) -> str:

@@ -1,4 +1,4 @@
-"""Pods in phase Failed: why they fell, how long it matters, which are removed."""
+"""Pods that ended for good: why they fell, how long it matters, which are removed."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ def test_a_kubelets_word_becomes_a_reason_and_words_of_ours(reason: str, message
     assert words in found.words
     assert "secret" not in found.words
     assert found.node == "gpu-7"
+
+
+@pytest.mark.parametrize(
+    ("message", "meant", "words"),
+    [
+        ("Pod was preempted by Kubelet to accommodate a critical pod.", "PodLost", "higher priority"),
+        ("Pod was terminated in response to imminent node shutdown.", "PodLost", "shut down"),
+        ("The node was low on resource: memory. Threshold quantity: 100Mi", "OutOfHostMemory", "memory"),
+        ("token=secret", "PodLost", "the node evicted the pod"),
+    ],
+)
+def test_an_engine_that_its_node_ended_and_that_drained_has_fallen_too(message: str, meant: str, words: str) -> None:
+    # As kubelet 1.37.1 leaves it (the first message is recorded): the engine's exit status 0 decides the phase, and the
+    # pod's own reason is lost.
+    disruption = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": message}
+    ready = {"type": "Ready", "status": "False", "reason": "PodCompleted", "lastTransitionTime": timestamp(0)}
+    (found,) = fallen_pods([pod("a", phase="Succeeded", conditions=[disruption, ready])])
+
+    assert found.reason == meant
+    assert words in found.words
+    assert "secret" not in found.words
 
 
 def test_a_pod_that_is_on_its_way_out_or_lives_has_not_fallen() -> None:
