@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
+from operator import mul
 from typing import Final
 
 TICK_SECONDS: Final = 15.0
@@ -166,16 +167,13 @@ class Forecast:
     def _with_truth(self, entry: Pending, target: float) -> Forecast:
         x = entry.features
         error = target - entry.centre - _dot(self.weights, x)
-        gain = [_dot(self.covariance[FEATURES * i : FEATURES * (i + 1)], x) for i in range(FEATURES)]
+        gain = [_dot(self.covariance[start : start + FEATURES], x) for start in range(0, FEATURES * FEATURES, FEATURES)]
         total = FORGETTING * OBSERVATION_VARIANCE + _dot(gain, x)
         step = min(max(error, -LARGEST_INNOVATION), LARGEST_INNOVATION) / total
         weights = tuple(w + g * step for w, g in zip(self.weights, gain, strict=True))
-        covariance = [
-            (self.covariance[FEATURES * i + j] - gain[i] * gain[j] / total) / FORGETTING
-            for i in range(FEATURES)
-            for j in range(FEATURES)
-        ]
-        trace = sum(covariance[FEATURES * i + i] for i in range(FEATURES))
+        products = [one * other / total for one in gain for other in gain]
+        covariance = [(value - product) / FORGETTING for value, product in zip(self.covariance, products, strict=True)]
+        trace = sum(covariance[:: FEATURES + 1])
         if trace > LARGEST_TRACE:
             covariance = [value * LARGEST_TRACE / trace for value in covariance]
         return self._with_error((round(target - error, 4), round(error, 4)), weights, tuple(covariance))
@@ -206,7 +204,11 @@ class Forecast:
         near = min(len(known), max(FEWEST_NEAR, math.floor(NEAR_SHARE * len(known))))
         start = min(max(0, bisect_left(known, (log_demand, 0.0)) - near // 2), len(known) - near)
         middle = bisect_left(known, (log_demand, 0.0), start, start + near)
-        errors = [carried_over(error, level, to=log_demand) for level, error in known[start:middle]]
+        # What is no crowd stays as it is (most are not), and takes no logarithm.
+        errors = [
+            error if error <= LARGEST_NOISE else carried_over(error, level, to=log_demand)
+            for level, error in known[start:middle]
+        ]
         errors += [error for _, error in known[middle : start + near]]
         # As large a part of the prior's as of those known.
         missing = KNOWN_AFTER_ERRORS - len(known)
@@ -230,4 +232,5 @@ def carried_over(error: float, level: float, *, to: float) -> float:
 
 
 def _dot(a: tuple[float, ...] | list[float], b: tuple[float, ...]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
+    total: float = sum(map(mul, a, b))
+    return total

@@ -90,8 +90,15 @@ def broken_promises(counts: Sequence[Counted], *, rejected: float) -> Misses | N
 
 def judged(histograms: Iterable[HistogramSample], objective: ObjectiveLimit) -> HistogramSample | None:
     """The histogram an objective is counted at: its threshold's edge or the next stricter one, else the first."""
-    mine = [sample for sample in histograms if sample.metric == objective.metric]
-    within = [sample for sample in mine if sample.edge_seconds <= objective.threshold_seconds * (1 + 1e-9)]
-    if within:
-        return max(within, key=lambda sample: sample.edge_seconds)
-    return min(mine, key=lambda sample: sample.edge_seconds, default=None)
+    metric, threshold = objective.metric, objective.threshold_seconds * (1 + 1e-9)
+    within: HistogramSample | None = None
+    beyond: HistogramSample | None = None
+    for sample in histograms:
+        if sample.metric != metric:
+            continue
+        if sample.edge_seconds > threshold:
+            if beyond is None or sample.edge_seconds < beyond.edge_seconds:
+                beyond = sample
+        elif within is None or sample.edge_seconds > within.edge_seconds:
+            within = sample
+    return within or beyond

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.types import PodSample
@@ -27,7 +28,7 @@ class PodCounters:
 
 
 # Named alike in a sample.
-_REMEMBERED: Final = tuple(field.name for field in fields(PodCounters) if field.name != "sample_time")
+_told: Final = attrgetter(*[field.name for field in fields(PodCounters) if field.name != "sample_time"])
 
 
 class PodChange(NamedTuple):
@@ -56,10 +57,16 @@ class PodChange(NamedTuple):
 
 def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters:
     """The sample's values. A counter that does not answer stays where it was: its series comes with its first event."""
-    old = before or PodCounters(sample_time=0.0)
     assert sample.sample_time is not None
-    values = {name: _or(getattr(sample, name), getattr(old, name)) for name in _REMEMBERED}
-    return PodCounters(sample_time=sample.sample_time, **values)
+    told = _told(sample)
+    old = (0.0,) * len(told) if before is None else _told(before)
+    return PodCounters(
+        sample.sample_time,
+        *[
+            value if value is not None and 0 <= value < math.inf else former
+            for value, former in zip(told, old, strict=True)
+        ],
+    )
 
 
 def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -> PodChange:
@@ -87,7 +94,3 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
 def _increase(before: float, after: float) -> float:
     """Difference of a counter; one that fell counts from zero."""
     return after - before if after >= before else after
-
-
-def _or(value: float | None, former: float) -> float:
-    return value if value is not None and 0 <= value < math.inf else former

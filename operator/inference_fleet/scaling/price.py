@@ -137,13 +137,14 @@ class _Expected:
     def of(self, replicas: int) -> float:
         base = self._base - math.log(replicas) / LOG_RATIO
         shares, rises, last = self._shares, self._rises, self._last
+        first, final = shares[0], shares[last]
         total = 0.0
         for error, weight in self._errors:
             place = base + error
             if place <= 0:
-                total += weight * shares[0]
+                total += weight * first
             elif place >= last:
-                total += weight * shares[last]
+                total += weight * final
             else:
                 low = int(place)
                 total += weight * (shares[low] + (place - low) * rises[low])
