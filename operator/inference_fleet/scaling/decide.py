@@ -89,7 +89,8 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         carriers = _carriers(observation, limits, worth=estimate.worth)
         idle = 0.0 if idle_since is None else now - idle_since
         # Nothing to do is no forecast: idleness goes down to the minimum.
-        wanted = 0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
+        carried = 0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
+        wanted = max(carried, estimate.standby) if carried else 0
         need = replicas_for_load(wanted, carriers, kept={})
         raised = replicas_for_load(wanted, carriers, kept={v.name: _coming(v) for v in observation.variants})
         if not any(count > current.get(name, 0) for name, count in raised.items()):
@@ -104,7 +105,8 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
             idle=idle,
         )
         wish = _wish(learned, load, situation, estimate, now=now)
-        needs = (*needs, (now, float(wanted)))[-MAXIMUM_NEEDS:]
+        # Without those that stand by: they are no need that lasts because it lasts.
+        needs = (*needs, (now, float(carried)))[-MAXIMUM_NEEDS:]
         if wish.rule in (Rule.BACKLOG, Rule.SATURATION, Rule.FORECAST):
             kept = raised
         terms = _terms(load, estimate, carriers, need)
@@ -144,7 +146,7 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
     surplus = _surplus(situation.removable, keep=hold.replicas)
     if surplus == 0:
         if _surplus(situation.removable, keep=situation.wanted) == 0:
-            return _Wish(current, Rule.HOLD, f"{need} of {current} replicas carry the load")
+            return _Wish(current, Rule.HOLD, _enough(situation, estimate))
         words = f"{need} would do now; hold {current} for the peak of the last minutes"
         return _Wish(current, Rule.HOLD, words, hold.lets_go)
     next_down = (memory.last_down or -math.inf) + cold_start
@@ -153,8 +155,18 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
     lowered = current - min(surplus, largest_step_down(current))
     if situation.idle >= IDLE_AFTER_SECONDS:
         return _Wish(lowered, Rule.IDLE, f"no request for {situation.idle:.0f} s: {lowered} replicas")
-    words = f"need was at most {current - surplus} for {HOLD_COLD_STARTS * cold_start:.0f} s"
+    words = f"{current - surplus} were enough for {HOLD_COLD_STARTS * cold_start:.0f} s"
     return _Wish(lowered, Rule.DOWN_RATE, words)
+
+
+def _enough(situation: _Situation, estimate: Estimate) -> str:
+    if estimate.standby > estimate.choice.replicas:
+        return f"{estimate.choice.replicas:.0f} replicas would do; {_stand_by(situation)}"
+    return f"{situation.need} of {situation.current} replicas carry the load"
+
+
+def _stand_by(situation: _Situation) -> str:
+    return f"{situation.need} stand by for loads like those that came unforeseen"
 
 
 def _surplus(removable: tuple[float, ...], *, keep: float) -> int:
@@ -178,6 +190,8 @@ def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rul
         words = f"{load.running:.0f} requests run and {load.waiting:.0f} wait, as much as {demand:.1f} full replicas do"
         return Rule.SATURATION, f"{words}{turned_away}: {situation.raised} carry them"
     words = f"the load fills {demand:.1f} replicas now and {forecast:.1f} in {estimate.cold_start:.0f} s"
+    if estimate.standby > estimate.choice.replicas:
+        return Rule.FORECAST, f"{words}{turned_away}; {_stand_by(situation)}"
     misses = f"{100 * estimate.choice.misses:.2g} % of the requests may be late"
     return Rule.FORECAST, f"{words}{turned_away}: with {situation.raised}, {misses}"
 
@@ -286,6 +300,7 @@ def _terms(
         Term("unavoidableMisses", 100 * estimate.floor, "percent of requests"),
         Term("errorBudgetSpent", 100 * estimate.spent, "percent"),
         Term("price", estimate.price, "replicas for all requests"),
+        Term("standby", float(estimate.standby), "replicas"),
         Term("coldStart", estimate.cold_start, "seconds"),
         *(
             Term(f"worth/{c.limits.name}", c.worth, f"replicas of {carriers[0].limits.name}", need.get(c.limits.name))

@@ -23,6 +23,7 @@ from inference_fleet.scaling.price import (
 )
 from inference_fleet.scaling.promise import Promise, promise_of, unavoidable_share
 from inference_fleet.scaling.signals import FleetLoad
+from inference_fleet.scaling.standby import replicas_price
 from inference_fleet.scaling.step_time_fit import step_sample
 from inference_fleet.scaling.types import Limits, Observation, SignalState
 from inference_fleet.scaling.violation_curve import ViolationCurve
@@ -36,7 +37,8 @@ MOST_REPLICAS: Final = 4096
 class Estimate:
     """demand, backlog: replicas of the first variant now. choice: what is cheapest. worth: per variant, in such
     replicas. price: replicas for all of the moment's requests. spent: share of the error budget. floor: share of
-    requests that no number of replicas saves. unreachable: words on promises that no number of replicas can keep.
+    requests that no number of replicas saves. standby: replicas kept for loads that no forecast sees coming.
+    unreachable: words on promises that no number of replicas can keep.
     """
 
     demand: float
@@ -49,6 +51,7 @@ class Estimate:
     price: float
     spent: float
     floor: float
+    standby: int
     unreachable: str
 
 
@@ -118,7 +121,8 @@ def estimated(
     outlook = known_forecast.outlook(rise=rise.ahead(lead))
     spent = budget.spent(target=promise.target, age=now - started)
     curve = violations.curve()
-    price = price_in_replicas(pure_price(spent, target=promise.target), outlook)
+    pure = pure_price(spent, target=promise.target)
+    price = price_in_replicas(pure, outlook)
     choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS, unit=min(worth))
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
@@ -130,6 +134,20 @@ def estimated(
         choice = replace(choice, replicas=max(choice.replicas, sustained + extra))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, saturated))
+    standby = memory.standby
+    if learns:
+        # The mean of two ticks, as the forecast's errors: one tick's tokens are a noisy measure.
+        lately = (reference.demand + before) / 2
+        standby = standby.learned(
+            lately,
+            curve=curve,
+            price=replicas_price(pure, lately),
+            foreseen=_need_at(memory.needs, now - lead),
+            wanted=choice.replicas,
+            cold_start=cold_start,
+            seconds=seconds,
+            now=now,
+        )
     estimate = Estimate(
         demand=reference.demand,
         backlog=reference.backlog,
@@ -141,6 +159,7 @@ def estimated(
         price=price,
         spent=spent,
         floor=curve.floor,
+        standby=standby.replicas(cold_start=cold_start, now=now),
         unreachable=_unreachable(promise, violations),
     )
     return estimate, replace(
@@ -159,6 +178,7 @@ def estimated(
         overload=overload,
         rise=rise,
         budget=budget,
+        standby=standby,
     )
 
 
@@ -169,6 +189,11 @@ def _unreachable(promise: Promise, curve: ViolationCurve) -> str:
     if share == 0:
         return ""
     return f"{100 * share:.1g} % of the requests miss on half-idle replicas, {100 * (1 - promise.target):.2g} % may"
+
+
+def _need_at(needs: tuple[tuple[float, float], ...], moment: float) -> float:
+    """What was asked for then; 0 before the first."""
+    return next((count for time, count in reversed(needs) if time <= moment + TICK_SECONDS / 2), 0.0)
 
 
 def _fastest(known: Mapping[str, VariantMemory], limits: Limits) -> StepTimeModel | None:

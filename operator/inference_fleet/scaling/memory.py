@@ -16,6 +16,7 @@ from inference_fleet.scaling.overload import Overload
 from inference_fleet.scaling.pod_counters import PodCounters
 from inference_fleet.scaling.price import Budget
 from inference_fleet.scaling.rise import Rise
+from inference_fleet.scaling.standby import HOLDS_COLD_STARTS, LEVELS, Standby
 from inference_fleet.scaling.step_time_fit import StepTimeFit
 from inference_fleet.scaling.violation_curve import BINS, ViolationCurve
 
@@ -64,6 +65,7 @@ class ScalerMemory:
     overload: Overload = field(default_factory=Overload)
     rise: Rise = field(default_factory=Rise)
     budget: Budget = field(default_factory=Budget)
+    standby: Standby = field(default_factory=Standby)
 
     @classmethod
     def empty(cls) -> ScalerMemory:
@@ -116,6 +118,8 @@ def _sound(memory: ScalerMemory) -> bool:
         and len(forecast.covariance) == FEATURES * FEATURES
         and len(curve.requests) == len(curve.misses) == BINS
         and min(*curve.requests, *curve.misses) >= 0
+        and len(memory.standby.levels) <= len(LEVELS)
+        and all(len(level.costs) == len(HOLDS_COLD_STARTS) for level in memory.standby.levels)
         and all(0 <= hour.misses <= hour.requests for entry in memory.attained for hour in entry.hours)
     )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from builders.scaling import Scaler, limits, sample, variant, variant_limits
 from inference_fleet.scaling.decide import decide
+from inference_fleet.scaling.hold import HOLD_COLD_STARTS, held
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.types import (
     Mode,
@@ -118,26 +119,33 @@ def test_an_old_sample_is_unknown() -> None:
 
 
 def test_down_only_to_the_peak_of_the_hold_window() -> None:
-    scaler = Scaler(limits())
-    scaler.hold(20, ready=4, running=32)
-    allowed = None
+    needs = ((0.0, 5.0), (60.0, 3.0))
+    # A cold start of 100 s: the 5 of the beginning is just within, or just beyond, what is looked at.
+    within = held(needs, need=2.0, cold_start=100.0, started=-1e4, now=HOLD_COLD_STARTS * 100.0)
+    beyond = held(needs, need=2.0, cold_start=100.0, started=-1e4, now=HOLD_COLD_STARTS * 100.0 + 1)
+    assert within is not None
+    assert beyond is not None
+    assert (within.replicas, beyond.replicas) == (5.0, 3.0)
+    assert beyond.lets_go == 60.0 + HOLD_COLD_STARTS * 100.0
+
+
+def test_fewer_wait_for_a_cold_start_before_one_goes() -> None:
+    scaler = Scaler(limits(variant_limits(cold_start_seconds=120.0)))
+    scaler.hold(20, ready=4, running=36)
+    quiet_since = scaler.now
     for _ in range(200):
         decision = scaler.tick(variant(at=scaler.now, ready=4, running=8))
-        if allowed is None:
-            allowed = decision.scale_down_allowed_after
-            assert (decision.total, decision.rule) == (4, Rule.HOLD)
-        elif decision.total < 4:
+        if decision.total < 4:
             break
-    # Less would do, and still it waits until the window has forgotten the larger need.
+        assert (decision.total, decision.rule) == (4, Rule.HOLD)
     assert decision.rule is Rule.DOWN_RATE
-    assert allowed is not None
-    assert decision.time > allowed
+    assert decision.time >= quiet_since + 120.0
 
 
 def test_down_one_step_per_cold_start() -> None:
     scaler = Scaler(limits())
-    ready, lowered_at = 4, []
-    scaler.hold(4, ready=4, running=40)
+    ready, lowered_at = 5, []
+    scaler.hold(4, ready=5, running=40)
     for _ in range(20):
         decision = scaler.tick(variant(at=scaler.now, ready=ready, running=10))
         assert decision.total >= ready - 1
