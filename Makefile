@@ -103,10 +103,11 @@ bench-scaling: setup-python ## scaling policies and an offline optimum (benchmar
 	@$(BIN)/python benchmarks/scaling.py
 
 .PHONY: bench-laboratory
-bench-laboratory: setup-engine ## the laboratory against the emulator and real vLLM on CPU, and its speed (benchmarks/results/emulated.json, real-engine.json, simulator.json)
+bench-laboratory: setup-engine ## the laboratory against the emulator and real vLLM on CPU, its speed, and the scaler's (benchmarks/results/emulated.json, real-engine.json, simulator.json, decide.json)
 	@$(BIN)/python benchmarks/emulated.py
 	@$(BIN)/python benchmarks/real_engine.py
 	@$(BIN)/python benchmarks/simulator.py
+	@$(BIN)/python benchmarks/decide.py
 
 # --- what a release ships ---------------------------------------------------------------------------------------
 IMAGE         ?= inference-fleet/operator:dev
