@@ -19,6 +19,7 @@ from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.check import check_variant
 from inference_fleet.engine.engine_plan import EnginePlan, MemoryReport
 from inference_fleet.engine.model_facts import ModelFacts
+from inference_fleet.planning.other_checkpoints import other_checkpoint
 from inference_fleet.planning.schedules import schedule_refusals
 from inference_fleet.planning.snapshot import Object, Snapshot
 
@@ -155,12 +156,15 @@ def _accept_variant(
         dataclasses.replace(refusal, variant=intent.variant)
         for refusal in merged_refusals(intent.pod, path=f"spec.variants[{index}].pod")
     )
+    beside = tuple(other_checkpoint(intent, index=index, spec=spec, config=config))
+    own = merged + tuple(remark for remark in beside if isinstance(remark, Refusal))
     return VariantAcceptance(
         intent,
         accelerator=accelerator,
-        engine=None if merged else result.plan,
-        refusals=tuple(placed(refusal) for refusal in result.refusals) + merged,
-        warnings=tuple(placed(advice) for advice in result.warnings),
+        engine=None if own else result.plan,
+        refusals=tuple(placed(refusal) for refusal in result.refusals) + own,
+        warnings=tuple(placed(advice) for advice in result.warnings)
+        + tuple(remark for remark in beside if isinstance(remark, Advice)),
         too_large=result.memory,
     )
 
