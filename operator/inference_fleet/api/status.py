@@ -195,13 +195,13 @@ class RolloutStatus(ApiModel):
     """How far the newest revision has got."""
 
     completed_revision: Word | None = Field(None, description="Accepted spec whose rollout was last completed.")
-    target_revision: Word | None = Field(None, description="Accepted spec that is being rolled out.")
-    state: Word | None = Field(None, description="Progressing, Waiting, Paused, Failed or Completed.")
-    message: Text | None = Field(None, description="How far it is.")
-    started_at: Time | None = Field(None, description="When it began.")
-    waiting_since: Time | None = Field(None, description="Since when it waits for devices.")
+    target_revision: Word | None = Field(None, description="Accepted spec that is being rolled out. Not written yet.")
+    state: Word | None = Field(None, description="Progressing, Waiting, Paused, Failed or Completed. Not written yet.")
+    message: Text | None = Field(None, description="How far it is. Not written yet.")
+    started_at: Time | None = Field(None, description="When it began. Not written yet.")
+    waiting_since: Time | None = Field(None, description="Since when it waits for devices. Not written yet.")
     failed_revisions: Annotated[tuple[FailedRevision, ...], Field(max_length=64)] | None = Field(
-        None, description="Revisions given up.", json_schema_extra=ATOMIC_LIST
+        None, description="Revisions given up. Not written yet.", json_schema_extra=ATOMIC_LIST
     )
 
 
@@ -261,6 +261,6 @@ class InferenceDeploymentStatus(ApiModel):
     cost: CostStatus | None = Field(None, description="What the pods that exist cost.")
     bookkeeping: Annotated[dict[str, Any], Field(max_length=64)] | None = Field(
         None,
-        description="Timers and back-offs that must survive a restart of the operator. Not an interface.",
+        description="Timers and back-offs that must survive a restart. Not an interface. Not written yet.",
         json_schema_extra=PRESERVE_UNKNOWN,
     )
