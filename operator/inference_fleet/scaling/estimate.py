@@ -23,7 +23,6 @@ from inference_fleet.scaling.price import (
 )
 from inference_fleet.scaling.promise import Promise, promise_of, unavoidable_share
 from inference_fleet.scaling.signals import FleetLoad
-from inference_fleet.scaling.standby import replicas_price
 from inference_fleet.scaling.step_time_fit import step_sample
 from inference_fleet.scaling.types import Limits, Observation, SignalState
 from inference_fleet.scaling.violation_curve import ViolationCurve
@@ -122,7 +121,7 @@ def estimated(
     spent = budget.spent(target=promise.target, age=now - started)
     curve = violations.curve()
     pure = pure_price(spent, target=promise.target)
-    price = price_in_replicas(pure, outlook)
+    price = price_in_replicas(pure, demand=outlook.demand)
     choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS, unit=min(worth))
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
@@ -141,7 +140,7 @@ def estimated(
         standby = standby.learned(
             lately,
             curve=curve,
-            price=replicas_price(pure, lately),
+            price=price_in_replicas(pure, demand=lately),
             foreseen=_need_at(memory.needs, now - lead),
             wanted=choice.replicas,
             cold_start=cold_start,

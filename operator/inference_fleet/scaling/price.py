@@ -62,13 +62,13 @@ def pure_price(spent: float, *, target: float) -> float:
     return scale * min(max(price, LEAST_PRICE), MOST_PRICE)
 
 
-def price_in_replicas(pure: float, outlook: Outlook) -> float:
-    """The price of all requests of the forecast moment missing, in replicas: pure x the fleet that is usual for them.
+def price_in_replicas(pure: float, *, demand: float) -> float:
+    """The price of all requests of a moment missing, in replicas: pure x the fleet that is usual for its demand.
 
     The design takes the mean fleet and the mean arrivals for it; but an overload that fills the fleet would raise the
     mean, and with it the price, and the fleet again. Example: 22, 4 replicas of demand -> 22 x 1.8 x 4 = 158.
     """
-    return pure * USUAL_REPLICAS_PER_DEMAND * outlook.demand
+    return pure * USUAL_REPLICAS_PER_DEMAND * demand
 
 
 @dataclass(frozen=True)

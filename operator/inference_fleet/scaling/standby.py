@@ -14,7 +14,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from inference_fleet.scaling.price import USUAL_REPLICAS_PER_DEMAND
 from inference_fleet.scaling.violation_curve import Curve
 
 # Holds that are compared, in cold starts, the last one for ever (a number that is finite in JSON).
@@ -106,11 +105,6 @@ class Standby:
             if self.levels[place].kept(cold_start=cold_start, now=now):
                 return LEVELS[place]
         return 0
-
-
-def replicas_price(pure: float, demand: float) -> float:
-    """The price of this demand's requests all missing, in replicas: see price.price_in_replicas."""
-    return pure * USUAL_REPLICAS_PER_DEMAND * demand
 
 
 def _worth_having(demand: float, curve: Curve, *, price: float) -> tuple[list[float], int]:

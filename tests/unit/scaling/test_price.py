@@ -92,6 +92,6 @@ def test_no_other_tolerable_number_costs_less(demand: float, price: float, error
 def test_more_demand_never_asks_for_fewer(demand: float, factor: float, price: float) -> None:
     def wanted(load: float) -> int:
         seen = outlook(load, -0.2, 0.0, 0.3)
-        return cheapest(seen, CURVE, price=price_in_replicas(price, seen), most=4096).replicas
+        return cheapest(seen, CURVE, price=price_in_replicas(price, demand=seen.demand), most=4096).replicas
 
     assert wanted(demand * factor) >= wanted(demand)
