@@ -12,6 +12,7 @@ from inference_fleet.api.conditions import Condition, Reason
 from inference_fleet.api.reason_meanings import REASON_MEANINGS
 from inference_fleet.api.status import DecisionSummary
 from inference_fleet.cli.cluster_access import one_line
+from inference_fleet.cli.decision_words import decision_words
 from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, clock, duration, plural, unix_seconds
 from inference_fleet.cli.objective_view import objective_report, objective_words, objectives_of
 from inference_fleet.cli.pod_events import PodEvent
@@ -167,8 +168,8 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
     decision = scaling.last_decision if scaling else None
     if scaling is not None and decision is not None:
         yield f"why {scaling.desired_replicas}", f"{decision.rule}: {one_line(decision.message or '')}"
-        if decision.terms:
-            yield "", "; ".join(_term(term.model_dump()) for term in decision.terms)
+        for words in decision_words(decision.terms or ()):
+            yield "", words
         after = unix_seconds(scaling.scale_down_allowed_after)
         if after is not None and after > now:
             yield "", f"no replica is removed before {clock(after, now=now, zone=zone)}"
@@ -183,12 +184,6 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
         yield "variant", _variant(variant.model_dump())
     for warning in deployment.status.warnings or ():
         yield "warning", one_line(f"{warning.path}: {warning.message} {warning.suggestion or ''}").strip()
-
-
-def _term(term: Mapping[str, Any]) -> str:
-    replicas = term.get("replicas")
-    asks = "" if replicas is None else f" (asks for {replicas})"
-    return f"{term.get('name')} {term.get('value')} {term.get('unit') or ''}".rstrip() + asks
 
 
 def _bounds(deployment: DeploymentView) -> dict[str, Any]:
