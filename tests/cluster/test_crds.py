@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = f"/apis/{GROUP}/{VERSION}/namespaces/default/inferencedeployments"
 CLASSES = f"/apis/{GROUP}/{VERSION}/acceleratorclasses"
 COLUMNS = ("NAME", "READY", "REASON", "MODEL", "REPLICAS", "DEVICES", "COST")
+FIRST_TOKEN = {"name": "a", "metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "99"}
 # What the schema says without a rule: bounds, uniqueness, vocabulary.
 SCHEMA_EXAMPLES = (
     ("spec.variants[1]", deployment(variants=[{"name": "a", "acceleratorClassName": "x"}] * 2)),
@@ -27,10 +28,10 @@ SCHEMA_EXAMPLES = (
     ("spec.variants[0].name", deployment(variants=[{"name": "thirteen-long", "acceleratorClassName": "x"}])),
     (
         "spec.objectives[0].thresholdMilliseconds",
-        deployment(
-            objectives=[{"name": "a", "metric": "TimeToFirstToken", "thresholdMilliseconds": 0, "targetPercent": "99"}]
-        ),
+        deployment(objectives=[FIRST_TOKEN | {"thresholdMilliseconds": 0}]),
     ),
+    ("spec.objectives[0].windowHours", deployment(objectives=[FIRST_TOKEN | {"windowHours": 0}])),
+    ("spec.objectives[0].windowHours", deployment(objectives=[FIRST_TOKEN | {"windowHours": 25}])),
     ("spec.engine.vllm.version", deployment(engine={"vllm": {"version": "latest"}})),
     ("spec.pod.env[0].name", deployment(pod={"env": [{"name": "LD_PRELOAD", "value": "x"}]})),
     (

@@ -35,6 +35,11 @@ class Objective(ApiModel):
         description="Share of requests that must meet it, a decimal string such as 99 or 99.5."
     )
 
+    window_hours: Annotated[int, Field(ge=1, le=24)] = Field(
+        24,
+        description="Rolling window over which the share is kept, hours: 1 for every hour, at a higher cost.",
+    )
+
     @property
     def threshold_seconds(self) -> float:
         """The threshold in seconds."""
@@ -44,3 +49,8 @@ class Objective(ApiModel):
     def target_ratio(self) -> float:
         """The target as a share of 1."""
         return float(self.target_percent) / 100.0
+
+    @property
+    def window_seconds(self) -> float:
+        """The window in seconds."""
+        return self.window_hours * 3600.0

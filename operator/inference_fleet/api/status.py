@@ -82,15 +82,16 @@ class ScalingStatus(ApiModel):
 
 
 class ObjectiveStatus(ApiModel):
-    """What of an objective was kept over the last 24 hours, by the operator's own count."""
+    """What of an objective was kept over its window, by the operator's own count."""
 
     name: Word = Field(description="Name of the objective.")
+    window_hours: int | None = Field(None, description="The window that is counted, hours; 24 if absent.")
     attained_percent: Word | None = Field(None, description="Share of the requests that kept it, percent, as text.")
     error_budget_left_percent: int | None = Field(
         None, description="What is left of the misses it allows, percent of them; negative if there were more."
     )
     requests: int | None = Field(None, description="Requests that were judged.")
-    since: Time | None = Field(None, description="When the first of them came, to the hour.")
+    since: Time | None = Field(None, description="When the first of them came, to a 24th of the window.")
     time: Time | None = Field(
         None, description="When it was counted: told anew where the budget left has moved by ten points."
     )

@@ -10,8 +10,9 @@ from typing import Any, Final
 from inference_fleet.cli.deployment_view import DeploymentView, clock, duration, unix_seconds
 
 _MEASURED: Final = {"TimeToFirstToken": "to the first token", "InterTokenLatency": "a token"}
-# The count is of whole hours.
-_DAY_SECONDS: Final = 23 * 3600
+_USUAL_WINDOW_HOURS: Final = 24
+# The count is of whole 24ths of the window.
+_WHOLE_WINDOW: Final = 23 / 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class ObjectiveView:
     metric: str
     threshold_milliseconds: int
     target_percent: str
+    window_hours: int
     attained_percent: float | None
     error_budget_left_percent: int | None
     requests: int | None
@@ -39,6 +41,7 @@ def objectives_of(deployment: DeploymentView) -> Iterator[ObjectiveView]:
             metric=str(promise.get("metric")),
             threshold_milliseconds=int(promise.get("thresholdMilliseconds") or 0),
             target_percent=str(promise.get("targetPercent")),
+            window_hours=int(promise.get("windowHours") or _USUAL_WINDOW_HOURS),
             attained_percent=_number(kept.attained_percent) if kept else None,
             error_budget_left_percent=kept.error_budget_left_percent if kept else None,
             requests=kept.requests if kept else None,
@@ -60,6 +63,7 @@ def objective_report(objective: ObjectiveView) -> dict[str, Any]:
         "metric": objective.metric,
         "thresholdMilliseconds": objective.threshold_milliseconds,
         "targetPercent": objective.target_percent,
+        "windowHours": objective.window_hours,
         "attainedPercent": objective.attained_percent,
         "errorBudgetLeftPercent": objective.error_budget_left_percent,
         "requests": objective.requests,
@@ -72,8 +76,10 @@ def objective_words(objective: ObjectiveView, *, now: float, zone: tzinfo) -> st
     """What was promised, what was kept, and what may still be missed."""
     within = f"within {objective.threshold_milliseconds} ms {_MEASURED.get(objective.metric, objective.metric)}"
     promised = f"{objective.target_percent} % promised"
+    if objective.window_hours != _USUAL_WINDOW_HOURS:
+        promised += f" in every {_window(objective)}"
     if objective.attained_percent is None:
-        return f"{objective.name}: {promised} {within}; no request was judged in the last 24 h"
+        return f"{objective.name}: {promised} {within}; no request was judged in the last {objective.window_hours} h"
     kept = f"{objective.attained_percent:g} % of requests {within} ({promised})"
     return f"{objective.name}: {kept}; {_budget(objective)} ({', '.join(_counted(objective, now=now, zone=zone))})"
 
@@ -85,11 +91,16 @@ def _budget(objective: ObjectiveView) -> str:
     return f"the error budget is spent {(100 - left) / 100:.1f} times"
 
 
+def _window(objective: ObjectiveView) -> str:
+    return "hour" if objective.window_hours == 1 else f"{objective.window_hours} h"
+
+
 def _counted(objective: ObjectiveView, *, now: float, zone: tzinfo) -> Iterator[str]:
     since, counted_at = unix_seconds(objective.since), unix_seconds(objective.counted_at)
     if counted_at is not None and since is not None:
         lived = counted_at - since
-        yield "24 h" if lived >= _DAY_SECONDS else f"last {duration(lived)}"
+        whole = lived >= _WHOLE_WINDOW * 3600 * objective.window_hours
+        yield f"{objective.window_hours} h" if whole else f"last {duration(lived)}"
     if objective.requests is not None:
         yield f"{objective.requests:,} requests"
     if counted_at is not None:

@@ -15,6 +15,8 @@ from inference_fleet.cli.simulation_options import POLICY_NAMES, TUNED_NAMES, Ch
 from inference_fleet.cli.suggestions import accelerator_name, one_of
 
 _CLASS_WIDTH = 30
+_DAY_HOURS = 24
+_HOUR_SECONDS = 3600
 _UNPRICED = "cost counts a replica as 1 an hour where its class has no price"
 
 
@@ -105,6 +107,8 @@ def _choice(said: str, file: str) -> Choice:
 
 def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, str]]) -> str:
     """Accelerators beside one another: those that keep the promise first, by cost."""
+    from inference_fleet.simulation.documents import is_kept
+
     lines = [
         f"{'accelerator':<{_CLASS_WIDTH}} {'promise':<8} {'kept %':>7} {'worst 10 min':>13} {'mean':>6} {'peak':>5}"
         f" {'cost/h':>8} {'cost per 1M tokens':>19}"
@@ -115,7 +119,7 @@ def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mappi
         result = document["result"]
         # Replica-hours and money are not compared.
         comparable = document["priced"] or not any_priced
-        kept = _is_kept(document)
+        kept = is_kept(document)
         hours = result["replicaHours"] / result["meanReplicas"] if result["meanReplicas"] else 0.0
         hourly = result["cost"] / hours if hours else 0.0
         million = 1e6 * result["cost"] / result["tokens"] if result.get("tokens") else None
@@ -136,11 +140,13 @@ def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mappi
 
 def table(document: Mapping[str, Any]) -> str:
     """One run for people: whether the promise was kept and with how much, then the rest."""
+    from inference_fleet.simulation.documents import is_kept, judged_percent, target_percent
+
     scenario, result = document["scenario"], document["result"]
     first, pace = result["timeToFirstTokenSeconds"], result["interTokenLatencySeconds"]
     name = document["policy"]["name"] + ("-tuned" if document["policy"]["tuned"] else "")
-    promised = f" of {_target(document):g} %" if scenario["objectives"] else ""
-    verdict = f"promise {'kept' if _is_kept(document) else 'MISSED'}, {_percent(result['attainmentPercent'])}{promised}"
+    promised = f" of {target_percent(document):g} %{_window(scenario)}" if scenario["objectives"] else ""
+    verdict = f"promise {'kept' if is_kept(document) else 'MISSED'}, {_percent(judged_percent(document))}{promised}"
     if result["attainmentPercent"] is None:
         verdict = "no request was judged"
     cost = f"{result['replicaHours']:.2f} replica-hours"
@@ -150,7 +156,7 @@ def table(document: Mapping[str, Any]) -> str:
         f"{scenario['trace']}: {verdict}, with {result['meanReplicas']:.2f} replicas on average ({name})",
         f"  traffic     {scenario['requests']:,} requests in {_span(scenario['spanSeconds'])}"
         f" ({scenario['traceClass']}), seed {scenario['seed']}{judged}",
-        f"  promise     worst ten minutes {_percent(result['worstTenMinutesPercent'])};"
+        f"  promise     {_percent(result['attainmentPercent'])} of all; {_worst(scenario, result)};"
         f" {result['failed']:,} of {result['sent']:,} {'requests' if all_judged else 'judged requests'} failed",
         f"  first token {_quantiles(first)}{_threshold(scenario, 'TimeToFirstToken')}",
         f"  pace        {_quantiles(pace)}{_threshold(scenario, 'InterTokenLatency')}",
@@ -163,13 +169,15 @@ def table(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _target(document: Mapping[str, Any]) -> float:
-    return 100 * max((float(each["target"]) for each in document["scenario"]["objectives"]), default=0.0)
+def _worst(scenario: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    ten_minutes = f"worst ten minutes {_percent(result['worstTenMinutesPercent'])}"
+    is_long = scenario["spanSeconds"] > _HOUR_SECONDS
+    return f"worst hour {_percent(result['worstHourPercent'])}, {ten_minutes}" if is_long else ten_minutes
 
 
-def _is_kept(document: Mapping[str, Any]) -> bool:
-    share = document["result"]["attainmentPercent"]
-    return share is not None and share >= _target(document)
+def _window(scenario: Mapping[str, Any]) -> str:
+    hours = min(int(each["windowHours"]) for each in scenario["objectives"])
+    return "" if hours >= _DAY_HOURS else f" in the worst {'hour' if hours == 1 else f'{hours} hours'}"
 
 
 def _span(seconds: float) -> str:

@@ -128,6 +128,14 @@ _OPTIONS = (
         metavar="PERCENT",
         help="Target without -f: percentage of requests that must meet both objectives.",
     ),
+    click.option(
+        "--window-hours",
+        type=click.IntRange(min=1, max=24),
+        default=24,
+        show_default=True,
+        metavar="N",
+        help="Window without -f: the target is kept in every N hours.",
+    ),
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of everything random."),
     click.option(
         "--seeds",
@@ -295,7 +303,10 @@ class Chosen:
             engine = scenario.ENGINES[options["engine"]]
             variants = (VariantModel(name=options["engine"], engine=engine, **start_of_class),)
             objectives = scenario.objectives_of(
-                first_seconds=options["first_token"], pace_seconds=options["pace"], target=options["target"] / 100
+                first_seconds=options["first_token"],
+                pace_seconds=options["pace"],
+                target=options["target"] / 100,
+                window_seconds=3600.0 * options["window_hours"],
             )
             bounds = (1, 64)
         least = bounds[0] if options["minimum"] is None else options["minimum"]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from inference_fleet.api.conditions import timestamp
-from inference_fleet.scaling.types import Attainment
+from inference_fleet.scaling.types import DAY_SECONDS, Attainment
 
 # Points of the error budget: nobody does anything else at 60 % than at 55 %.
 WORTH_TELLING_PERCENT: Final = 10
@@ -32,6 +32,7 @@ def told_objectives(
     return [
         {
             "name": attainment.objective,
+            **({} if attainment.window_seconds == DAY_SECONDS else {"windowHours": _hours(attainment)}),
             "attainedPercent": f"{100 * attainment.share:.4g}",
             "errorBudgetLeftPercent": _budget_left(attainment),
             "requests": round(attainment.requests),
@@ -43,8 +44,14 @@ def told_objectives(
 
 
 def _has_moved(entry: Mapping[str, Any], attainment: Attainment) -> bool:
+    if entry.get("windowHours") != (None if attainment.window_seconds == DAY_SECONDS else _hours(attainment)):
+        return True
     told = entry.get("errorBudgetLeftPercent")
     return not isinstance(told, int) or abs(told - _budget_left(attainment)) >= WORTH_TELLING_PERCENT
+
+
+def _hours(attainment: Attainment) -> int:
+    return round(attainment.window_seconds / 3600)
 
 
 def _budget_left(attainment: Attainment) -> int:

@@ -29,7 +29,8 @@ def limits_of(acceptance: Acceptance, *, carried: Container[str], now: float) ->
         max_replicas=spec.scaling.max_replicas,
         variants=tuple(_variant(variant, acceptance, carried=carried) for variant in acceptance.variants),
         objectives=tuple(
-            ObjectiveLimit(o.name, o.metric, o.threshold_seconds, o.target_ratio) for o in spec.objectives or ()
+            ObjectiveLimit(o.name, o.metric, o.threshold_seconds, o.target_ratio, o.window_seconds)
+            for o in spec.objectives or ()
         ),
         schedules=schedule_limits(spec.scaling.schedules or (), now=now),
     )

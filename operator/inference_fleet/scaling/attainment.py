@@ -1,4 +1,4 @@
-"""What of each objective was kept over the last day: whole hours of requests and misses, so that the day is a day."""
+"""What of each objective was kept over its window: whole 24ths of requests and misses, so that the day is a day."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from inference_fleet.scaling.misses import Counted
-from inference_fleet.scaling.types import Attainment, ObjectiveLimit
+from inference_fleet.scaling.types import DAY_SECONDS, Attainment, ObjectiveLimit
 
-HOUR_SECONDS: Final = 3600
-# As the recording rules' longest usual window and the dashboards.
-WINDOW_HOURS: Final = 24
+# A day is counted in hours, an hour in two and a half minutes.
+PARTS: Final = 24
 
 
 @dataclass(frozen=True)
 class Hour:
-    """Requests of one hour. start: unix seconds."""
+    """Requests of one part of a window, of an hour where it is a day. start: unix seconds."""
 
     start: float
     requests: float
@@ -26,7 +25,7 @@ class Hour:
 
 @dataclass(frozen=True)
 class ObjectiveHours:
-    """One objective's last day, oldest hour first. promise: what was judged; another threshold starts anew."""
+    """One objective's window, oldest part first. promise: what was judged; another threshold starts anew."""
 
     promise: str
     hours: tuple[Hour, ...]
@@ -35,11 +34,12 @@ class ObjectiveHours:
 def with_tick(
     former: Sequence[ObjectiveHours], counted: Sequence[Counted], *, rejected: float, now: float
 ) -> tuple[ObjectiveHours, ...]:
-    """The last day with one tick's requests. A rejected request misses every objective."""
+    """The windows with one tick's requests. A rejected request misses every objective."""
     known = {entry.promise: entry.hours for entry in former}
-    begin = HOUR_SECONDS * math.floor(now / HOUR_SECONDS)
     entries = []
     for count in counted:
+        part = count.objective.window_seconds / PARTS
+        begin = part * math.floor(now / part)
         promise = _promise(count.objective)
         hours = known.get(promise, ())
         requests = count.requests + rejected if count.whole else 0.0
@@ -47,7 +47,7 @@ def with_tick(
             misses = min(requests, count.misses + rejected)
             if hours and hours[-1].start == begin:
                 misses, requests, hours = misses + hours[-1].misses, requests + hours[-1].requests, hours[:-1]
-            hours = (*_within(hours, now=now), Hour(float(begin), requests, misses))
+            hours = (*_within(hours, window=count.objective.window_seconds, now=now), Hour(begin, requests, misses))
         if hours:
             entries.append(ObjectiveHours(promise, hours))
     return tuple(entries)
@@ -56,8 +56,8 @@ def with_tick(
 def attainments(
     memory: Sequence[ObjectiveHours], objectives: Sequence[ObjectiveLimit], *, now: float
 ) -> tuple[Attainment, ...]:
-    """What was kept of these objectives; nothing of one that no request was judged by for a day."""
-    known = {entry.promise: _within(entry.hours, now=now) for entry in memory}
+    """What was kept of these objectives; nothing of one that no request was judged by in its window."""
+    known = {entry.promise: entry.hours for entry in memory}
     return tuple(
         Attainment(
             objective=objective.name,
@@ -65,15 +65,18 @@ def attainments(
             requests=sum(hour.requests for hour in hours),
             misses=sum(hour.misses for hour in hours),
             since=hours[0].start,
+            window_seconds=objective.window_seconds,
         )
         for objective in objectives
-        if (hours := known.get(_promise(objective), ()))
+        if (hours := _within(known.get(_promise(objective), ()), window=objective.window_seconds, now=now))
     )
 
 
 def _promise(objective: ObjectiveLimit) -> str:
-    return f"{objective.name} {objective.metric} {objective.threshold_seconds:g}"
+    promise = f"{objective.name} {objective.metric} {objective.threshold_seconds:g}"
+    # Parts of another length would not add up.
+    return promise if objective.window_seconds == DAY_SECONDS else f"{promise} {objective.window_seconds:g}"
 
 
-def _within(hours: tuple[Hour, ...], *, now: float) -> tuple[Hour, ...]:
-    return tuple(hour for hour in hours if hour.start > now - WINDOW_HOURS * HOUR_SECONDS)
+def _within(hours: tuple[Hour, ...], *, window: float, now: float) -> tuple[Hour, ...]:
+    return tuple(hour for hour in hours if hour.start > now - window)

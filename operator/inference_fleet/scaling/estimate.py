@@ -92,7 +92,7 @@ def estimated(
     before = reference.demand if memory.forecast.last_demand is None else memory.forecast.last_demand
     saturated = min(reference.demand, before)
     forecast, overload, rise = memory.forecast, memory.overload, memory.rise
-    violations, budget = memory.curve, memory.budget
+    violations, budget, worst = memory.curve, memory.budget, memory.worst_window
     lead = math.ceil((cold_start + EXTRA_LEAD_SECONDS) / TICK_SECONDS) * TICK_SECONDS
     if seen_rates is not None:
         rise = rise.learned(reference.demand, arrivals=rates.arrivals, seconds=seconds)
@@ -113,12 +113,19 @@ def estimated(
             unavoidable = unavoidable_share(violations, target=promise.target) * misses.requests
             late = max(0.0, misses.misses - unavoidable)
             budget = budget.learned(misses=late, requests=misses.requests, seconds=seconds)
+            worst = worst.learned(
+                misses=late,
+                requests=misses.requests,
+                seconds=seconds,
+                window_seconds=promise.window_seconds,
+                target=promise.target,
+            )
     elif seen_rates is not None:
         forecast = forecast.followed(reference.demand, seconds=seconds)
     # The very first sample has no rates yet: what runs and waits is acted on, and not learned from.
     known_forecast = forecast if forecast.ticks else forecast.followed(reference.demand, seconds=seconds)
     outlook = known_forecast.outlook(rise=rise.ahead(lead))
-    spent = budget.spent(target=promise.target, age=now - started)
+    spent = max(budget.spent(target=promise.target, age=now - started), worst.spent)
     curve = violations.curve()
     pure = pure_price(spent, target=promise.target)
     price = price_in_replicas(pure, demand=outlook.demand)
@@ -177,6 +184,7 @@ def estimated(
         overload=overload,
         rise=rise,
         budget=budget,
+        worst_window=worst,
         standby=standby,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any, Final
 
 from inference_fleet.scaling.attainment import ObjectiveHours
@@ -19,6 +19,7 @@ from inference_fleet.scaling.rise import Rise
 from inference_fleet.scaling.standby import HOLDS_COLD_STARTS, LEVELS, Standby
 from inference_fleet.scaling.step_time_fit import StepTimeFit
 from inference_fleet.scaling.violation_curve import BINS, ViolationCurve
+from inference_fleet.scaling.worst_window import NO_WINDOW, WorstWindow
 
 MAXIMUM_BYTES: Final = 64 * 1024
 SCHEMA_VERSION: Final = "inference-fleet/scaler-memory/v2"
@@ -65,6 +66,7 @@ class ScalerMemory:
     overload: Overload = field(default_factory=Overload)
     rise: Rise = field(default_factory=Rise)
     budget: Budget = field(default_factory=Budget)
+    worst_window: WorstWindow = NO_WINDOW
     standby: Standby = field(default_factory=Standby)
 
     @classmethod
@@ -118,6 +120,7 @@ def _sound(memory: ScalerMemory) -> bool:
         and len(forecast.covariance) == FEATURES * FEATURES
         and len(curve.requests) == len(curve.misses) == BINS
         and min(*curve.requests, *curve.misses) >= 0
+        and min(astuple(memory.worst_window)) >= 0
         and len(memory.standby.levels) <= len(LEVELS)
         and all(len(level.costs) == len(HOLDS_COLD_STARTS) for level in memory.standby.levels)
         and all(0 <= hour.misses <= hour.requests for entry in memory.attained for hour in entry.hours)

@@ -12,7 +12,7 @@ from typing import Final
 
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.misses import FIRST_TOKEN, PACE
-from inference_fleet.scaling.types import ObjectiveLimit
+from inference_fleet.scaling.types import DAY_SECONDS, ObjectiveLimit
 from inference_fleet.scaling.violation_curve import ViolationCurve
 
 # Of a deployment that promises none: saturation is then all that counts.
@@ -25,7 +25,7 @@ KNOWN_REQUESTS: Final = 2000.0
 
 @dataclass(frozen=True)
 class Promise:
-    """objectives: those that can be kept. Seconds and share of 1: the tightest of them, defaults where there are none.
+    """objectives: those that can be kept. Seconds, share of 1 and window: the tightest of them, defaults without any.
 
     unreachable: words on what cannot be kept, empty if all can.
     """
@@ -34,6 +34,7 @@ class Promise:
     first_token_seconds: float
     pace_seconds: float
     target: float
+    window_seconds: float = DAY_SECONDS
     unreachable: str = ""
 
 
@@ -55,6 +56,7 @@ def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | No
         first_token_seconds=_tightest(kept, FIRST_TOKEN, DEFAULT_FIRST_TOKEN_SECONDS),
         pace_seconds=_tightest(kept, PACE, DEFAULT_PACE_SECONDS),
         target=max((objective.target for objective in kept), default=DEFAULT_TARGET),
+        window_seconds=min((objective.window_seconds for objective in kept), default=DAY_SECONDS),
         unreachable="; ".join(words),
     )
 

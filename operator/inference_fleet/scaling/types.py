@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from inference_fleet.engine.step_time import StepTimeModel
+
+# The window of a promise that names none.
+DAY_SECONDS: Final = 24 * 3600.0
 
 
 class Mode(StrEnum):
@@ -139,12 +143,13 @@ class VariantLimits:
 
 @dataclass(frozen=True)
 class ObjectiveLimit:
-    """A promise: at least `target` (share of 1) of the requests within `threshold_seconds`."""
+    """A promise: at least `target` (share of 1) of the requests of any `window_seconds` within `threshold_seconds`."""
 
     name: str
     metric: str
     threshold_seconds: float
     target: float
+    window_seconds: float = DAY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,7 @@ class Attainment:
     requests: float
     misses: float
     since: float
+    window_seconds: float = DAY_SECONDS
 
     @property
     def share(self) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import active_children, get_context
 from typing import Any
 
+from inference_fleet.scaling.types import DAY_SECONDS
 from inference_fleet.simulation.documents import Document, Frontier, simulate_document
 from inference_fleet.simulation.optimum import frontier
 from inference_fleet.simulation.policies.catalogue import POLICIES, TUNED_SUFFIX
@@ -83,9 +84,9 @@ def perform(task: Task, *, progress: Callable[[float], None] | None = None) -> F
     best = None
     for number, parameters in enumerate(kind.grid):
         run = simulate(task.scenario, kind, parameters=parameters)
-        reached = run.outcome.attainment_percent >= target
+        share = _judged(run)
         # First those that keep the target, by cost; if none does, the one that comes nearest.
-        rank = (not reached, run.outcome.cost if reached else -run.outcome.attainment_percent)
+        rank = (share < target, run.outcome.cost if share >= target else -share)
         if best is None or rank < best[0]:
             best = (rank, Finished(simulate_document(run, tuned=True), run.moments))
         if progress is not None:
@@ -106,7 +107,7 @@ def best_static(scenario: Scenario, *, progress: Callable[[float], None] | None 
     # Doubling first, because a fleet of the maximum may be far too large to be worth a run.
     while found is None:
         run = _static_run(scenario, size)
-        if run.outcome.attainment_percent >= _target(scenario) or size >= high:
+        if _judged(run) >= _target(scenario) or size >= high:
             found, high = run, size
         else:
             low, size = size + 1, min(high, 2 * size)
@@ -115,7 +116,7 @@ def best_static(scenario: Scenario, *, progress: Callable[[float], None] | None 
     while low < high:
         middle = (low + high) // 2
         run = _static_run(scenario, middle)
-        if run.outcome.attainment_percent >= _target(scenario):
+        if _judged(run) >= _target(scenario):
             found, high = run, middle
         else:
             low = middle + 1
@@ -129,6 +130,12 @@ def _static_run(scenario: Scenario, replicas: int) -> Run:
     standing = replace(scenario, start=(replicas, *(0 for _ in scenario.variants[1:])))
     run = simulate(standing, STATIC, parameters={"replicas": float(replicas)})
     return replace(run, scenario=scenario)
+
+
+def _judged(run: Run) -> float:
+    """As `judged_percent` of its document."""
+    is_of_a_day = run.scenario.window_seconds >= DAY_SECONDS
+    return run.outcome.attainment_percent if is_of_a_day else run.outcome.worst_window_percent
 
 
 def _target(scenario: Scenario) -> float:

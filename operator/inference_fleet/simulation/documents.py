@@ -20,6 +20,7 @@ COMPARE_VERSION: Final = "inference-fleet/compare/v1"
 DOMINANCE_POINTS: Final = 0.1
 DOMINANCE_SHARE: Final = 0.03
 RESAMPLES: Final = 1000
+DAY_HOURS: Final = 24
 
 Document = dict[str, Any]
 
@@ -38,6 +39,8 @@ def simulate_document(run: Run, *, tuned: bool = False) -> Document:
             "tokens": outcome.tokens,
             "attainmentPercent": _number(outcome.attainment_percent),
             "worstTenMinutesPercent": _number(outcome.worst_ten_minutes_percent),
+            "worstHourPercent": _number(outcome.worst_hour_percent),
+            "worstWindowPercent": _number(outcome.worst_window_percent),
             "timeToFirstTokenSeconds": _percentiles(outcome.first_token),
             "interTokenLatencySeconds": _percentiles(outcome.inter_token),
             "replicaHours": _number(outcome.replica_hours),
@@ -73,6 +76,7 @@ def scenario_document(scenario: Scenario) -> Document:
                 "metric": objective.metric,
                 "thresholdSeconds": objective.threshold_seconds,
                 "target": objective.target,
+                "windowHours": round(objective.window_seconds / 3600),
             }
             for objective in scenario.objectives
         ],
@@ -135,6 +139,25 @@ def ratio_of(run: Document, frontiers: Mapping[tuple[str, int], Sequence[Frontie
     if not points or attainment is None or cost is None:
         return None
     return float(cost / cost_at(points, attainment))
+
+
+def judged_percent(run: Mapping[str, Any]) -> float | None:
+    """The share that the promise is judged by: of all requests, or of the worst window where objectives name one."""
+    result = run["result"]
+    hours = min((o.get("windowHours", DAY_HOURS) for o in run["scenario"]["objectives"]), default=DAY_HOURS)
+    share: float | None = result["attainmentPercent" if hours >= DAY_HOURS else "worstWindowPercent"]
+    return share
+
+
+def target_percent(run: Mapping[str, Any]) -> float:
+    """What the promise asks for; 0 where nothing is promised."""
+    return 100 * max((float(objective["target"]) for objective in run["scenario"]["objectives"]), default=0.0)
+
+
+def is_kept(run: Mapping[str, Any]) -> bool:
+    """Whether the promise was kept; not where no request was judged."""
+    share = judged_percent(run)
+    return share is not None and share >= target_percent(run)
 
 
 def geometric_mean(ratios: Sequence[float]) -> float | None:

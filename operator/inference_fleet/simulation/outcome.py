@@ -41,6 +41,9 @@ class Outcome:
     """Prompt and written tokens of the completed requests."""
     attainment_percent: float
     worst_ten_minutes_percent: float
+    worst_hour_percent: float
+    worst_window_percent: float
+    """Of the shortest window that an objective names."""
     first_token: Percentiles
     inter_token: Percentiles
     replica_hours: float
@@ -77,7 +80,9 @@ def measure(fleet: Fleet, scenario: Scenario, *, wanted: Sequence[tuple[float, i
         failed=counted - len(completed),
         tokens=int(log.input_tokens[completed].sum(dtype=np.int64) + log.output_tokens[completed].sum(dtype=np.int64)),
         attainment_percent=100 * int(good[first:].sum()) / counted if counted else math.nan,
-        worst_ten_minutes_percent=worst_window(log.arrival[first:], good[first:]),
+        worst_ten_minutes_percent=worst_window(log.arrival[first:], good[first:], seconds=WINDOW_SECONDS),
+        worst_hour_percent=worst_window(log.arrival[first:], good[first:], seconds=SECONDS_PER_HOUR),
+        worst_window_percent=worst_window(log.arrival[first:], good[first:], seconds=scenario.window_seconds),
         first_token=_percentiles(log.time_to_first_token(completed)),
         inter_token=_percentiles(log.inter_token_latency(completed[log.output_tokens[completed] > 1])),
         replica_hours=hours,
@@ -92,13 +97,17 @@ def measure(fleet: Fleet, scenario: Scenario, *, wanted: Sequence[tuple[float, i
     )
 
 
-def worst_window(arrivals: Any, good: Any) -> float:
-    """Least share (percent) of promises kept in any ten minutes with enough requests; NaN without one."""
+def worst_window(arrivals: Any, good: Any, *, seconds: float) -> float:
+    """Least share (percent) of promises kept in any so many seconds with enough requests; NaN without one.
+
+    A trace that is shorter than that is one window.
+    """
     if not len(arrivals):
         return math.nan
     kept = np.concatenate(([0], np.cumsum(good)))
-    begins = np.arange(arrivals[0], arrivals[-1] + 1e-9, WINDOW_STEP_SECONDS)
-    low, high = np.searchsorted(arrivals, begins), np.searchsorted(arrivals, begins + WINDOW_SECONDS)
+    last = max(arrivals[0], arrivals[-1] - seconds + WINDOW_STEP_SECONDS)
+    begins = np.arange(arrivals[0], last + 1e-9, WINDOW_STEP_SECONDS)
+    low, high = np.searchsorted(arrivals, begins), np.searchsorted(arrivals, begins + seconds)
     enough = high - low >= FEWEST_IN_WINDOW
     if not enough.any():
         return math.nan

@@ -11,7 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from inference_fleet.simulation.batch import Finished
-from inference_fleet.simulation.documents import Document, Frontier, compare_document, ratio_of
+from inference_fleet.simulation.documents import (
+    Document,
+    Frontier,
+    compare_document,
+    is_kept,
+    judged_percent,
+    ratio_of,
+    target_percent,
+)
 
 _STYLE: Final = (
     "body{font:15px/1.55 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1f2933}"
@@ -103,8 +111,7 @@ def _row(document: Document, frontier: Frontier | None) -> str:
         ratio = ratio_of(document, {(frontier.trace, frontier.seed): frontier.points})
         cells.append(_number(ratio))
     cells += [_number(result["meanReplicas"]), str(result["peakReplicas"]), str(result["scaleEvents"])]
-    kept = result["attainmentPercent"] is not None and result["attainmentPercent"] >= _target(document)
-    first = f'<td class="{"kept" if kept else "missed"}">{cells[0]}</td>'
+    first = f'<td class="{"kept" if is_kept(document) else "missed"}">{cells[0]}</td>'
     own = ' class="own"' if document["policy"]["name"] == "fleet" else ""
     rest = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells[1:])
     return f"<tr{own}><td>{html.escape(_name(document))}</td>{first}{rest}</tr>"
@@ -161,7 +168,7 @@ def _against_optimum(
             zorder=4 if name == "fleet" else 3,
             label=name,
         )
-    target = _target(runs[0].document)
+    target = target_percent(runs[0].document)
     if 0 < target < 100:
         axes.axhline(_nines(target), color=_STATIC, linestyle="--", linewidth=1)
     shares = [run.document["result"]["attainmentPercent"] or 0.0 for run in runs]
@@ -263,9 +270,8 @@ def _worth_a_line(runs: Sequence[Finished]) -> list[Finished]:
 
     def rank(run: Finished) -> tuple[bool, float]:
         result = run.document["result"]
-        share = result["attainmentPercent"] or 0.0
-        kept = share >= _target(run.document)
-        return (not kept, result["cost"] if kept else -share)
+        kept = is_kept(run.document)
+        return (not kept, result["cost"] if kept else -(judged_percent(run.document) or 0.0))
 
     own = [run for run in runs if run.document["policy"]["name"] == "fleet"]
     others = sorted((run for run in runs if run not in own), key=rank)
@@ -317,10 +323,6 @@ def _picture(figure: Any, caption: str) -> str:
 
 def _nines(percent: float) -> float:
     return -math.log10(max(1e-5, 1 - percent / 100))
-
-
-def _target(document: Document) -> float:
-    return 100 * max((float(each["target"]) for each in document["scenario"]["objectives"]), default=0.0)
 
 
 def _name(document: Document) -> str:

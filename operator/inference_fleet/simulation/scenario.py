@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from inference_fleet.engine.step_time import StepTimeModel
-from inference_fleet.scaling.types import Limits, Mode, ObjectiveLimit, VariantLimits
+from inference_fleet.scaling.types import DAY_SECONDS, Limits, Mode, ObjectiveLimit, VariantLimits
 from inference_fleet.simulation.fleet import FleetSettings, VariantModel
 from inference_fleet.simulation.observe import METRIC_FIRST, METRIC_PACE
 from inference_fleet.simulation.replica import EngineModel
@@ -108,6 +108,11 @@ class Scenario:
         return _tightest(self.objectives, METRIC_PACE)
 
     @property
+    def window_seconds(self) -> float:
+        """The shortest window over which a promise is kept."""
+        return min((o.window_seconds for o in self.objectives), default=DAY_SECONDS)
+
+    @property
     def limits(self) -> Limits:
         """What the scaler is told: bounds, promises, and a prior of the engine that may be wrong."""
         return Limits(
@@ -135,12 +140,12 @@ class Scenario:
 
 
 def objectives_of(
-    *, first_seconds: float | None, pace_seconds: float | None, target: float
+    *, first_seconds: float | None, pace_seconds: float | None, target: float, window_seconds: float = DAY_SECONDS
 ) -> tuple[ObjectiveLimit, ...]:
     """The two usual promises; None leaves one out. `target`: share of 1."""
     both = (("first-token", METRIC_FIRST, first_seconds), ("pace", METRIC_PACE, pace_seconds))
     return tuple(
-        ObjectiveLimit(name=name, metric=metric, threshold_seconds=seconds, target=target)
+        ObjectiveLimit(name, metric, threshold_seconds=seconds, target=target, window_seconds=window_seconds)
         for name, metric, seconds in both
         if seconds is not None
     )

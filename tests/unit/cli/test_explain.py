@@ -169,6 +169,18 @@ def test_an_objective_that_no_request_was_judged_by_is_a_promise_only() -> None:
     assert words in lines
 
 
+def test_an_hourly_promise_is_shown_as_one() -> None:
+    world = World(objectives=[FIRST | {"windowHours": 1}])
+    world.decide(1, attainments=(Attainment("first", 0.99, 500, 10, world.now - 3540, window_seconds=3600.0),))
+    world.settle()
+    (line,) = (line.strip() for line in text(world, width=400).splitlines() if " ms " in line)
+    assert line == (
+        "objectives first: 98 % of requests within 1000 ms to the first token (99 % promised in every hour);"
+        " the error budget is spent 2.0 times (1 h, 500 requests, counted 15:06:40)"
+    )
+    assert explain_report(view(world.deployment))["objectives"][0]["windowHours"] == 1
+
+
 def test_what_was_kept_is_there_for_programs_too() -> None:
     first, pace = explain_report(view(judged(first=39).deployment))["objectives"]
     assert (first["attainedPercent"], first["errorBudgetLeftPercent"], first["requests"]) == (99.61, 61, 10_000)

@@ -49,6 +49,16 @@ def test_simulate_takes_the_promise_from_a_deployment(trace: Path, capsys: pytes
     assert [each["metric"] for each in document["scenario"]["objectives"]] == ["TimeToFirstToken", "InterTokenLatency"]
 
 
+def test_simulate_takes_the_window_from_a_deployment(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = (ROOT / "manifests/samples/llama-8b.yaml").read_text(encoding="utf-8")
+    hourly = tmp_path / "hourly.yaml"
+    hourly.write_text(sample.replace("    thresholdMilliseconds:", "    windowHours: 1\n    thresholdMilliseconds:"))
+    _, document = json_of(capsys, "simulate", "--trace", str(trace), "-f", str(hourly))
+    assert {each["windowHours"] for each in document["scenario"]["objectives"]} == {1}
+
+
 def test_every_seed_is_a_run(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, documents = json_of(capsys, "simulate", "--trace", str(trace), "--seeds", "2", "--policy", "hpa-concurrency")
     assert [document["scenario"]["seed"] for document in documents] == [0, 1]
@@ -69,6 +79,22 @@ def test_a_broken_promise_stands_in_the_first_line(trace: Path, capsys: pytest.C
     argv = ["simulate", "--trace", str(trace), "--policy", "static", "--replicas", "1", "--first-token", "0.001"]
     assert run([*argv, *SMALL]) == EXIT_OK
     assert capsys.readouterr().out.startswith("small: promise MISSED, 0.00 % of 99 %")
+
+
+def test_a_promise_of_every_hour_is_judged_by_the_worst_hour(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "late.csv"
+    # Two hours, and in the last minutes prompts that take longer than is promised.
+    rows = [f"{second},{400 if second < 6900 else 8000},5" for second in range(0, 7200, 10)]
+    trace.write_text("arrival_s,input_tokens,output_tokens\n" + "\n".join(rows))
+    argv = ["simulate", "--trace", str(trace), "--policy", "static", "--replicas", "1", "--first-token", "0.5"]
+    assert run([*argv, "--target", "95"]) == EXIT_OK
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("late: promise kept, 95.45 % of 95 %, with 1.00 replicas")
+    assert any(line.startswith("  promise     95.45 % of all; worst hour 91.") for line in rest)
+    assert run([*argv, "--target", "95", "--window-hours", "1"]) == EXIT_OK
+    assert capsys.readouterr().out.startswith("late: promise MISSED, 91.")
 
 
 def test_a_report_that_cannot_be_written_is_said_before_the_runs(

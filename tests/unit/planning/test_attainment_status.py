@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from builders.world import World
@@ -31,6 +32,16 @@ def test_what_is_told() -> None:
             "time": "2025-06-15T15:06:40Z",
         }
     ]
+
+
+def test_a_window_of_its_own_is_named_and_another_window_is_told_at_once() -> None:
+    hourly = replace(kept(40), window_seconds=3600.0)
+    former = told(40, ago=300)
+    (entry,) = told_objectives(former, (hourly,), now=NOW)
+    assert entry["windowHours"] == 1
+    assert told_objectives([entry], (hourly,), now=NOW + 600) == [entry]
+    (again,) = told_objectives([entry], (kept(40),), now=NOW + 600)
+    assert "windowHours" not in again
 
 
 def test_it_is_told_anew_when_ten_points_of_the_budget_have_gone_or_come_back() -> None:

@@ -1,4 +1,4 @@
-"""What of an objective was kept over the last day."""
+"""What of an objective was kept over its window, a day unless it says otherwise."""
 
 from __future__ import annotations
 
@@ -92,6 +92,33 @@ def test_a_day_of_silence_leaves_nothing_to_say() -> None:
     traffic.tick(requests=100)
     traffic.sleep(25 * HOUR)
     assert traffic.tick().attainments == ()
+
+
+def test_an_hourly_promise_is_counted_over_an_hour_and_beside_a_daily_one() -> None:
+    hourly = replace(PACE, threshold_seconds=0.1, window_seconds=HOUR)
+    traffic = Traffic(FIRST, hourly)
+    traffic.tick()
+    traffic.tick(requests=90, rejected=10)
+    traffic.sleep(0.9 * HOUR)
+    decision = traffic.tick(requests=100)
+    assert {each.objective: round(each.share, 6) for each in decision.attainments} == {"first": 0.95, "pace": 0.95}
+    assert of(decision, "pace").window_seconds == HOUR
+    traffic.sleep(0.1 * HOUR)
+    decision = traffic.tick(requests=100)
+    assert of(decision, "pace").share == 1.0
+    # The parts that are counted last two and a half minutes here, an hour there.
+    assert of(decision, "pace").since % 150 == 0
+    assert of(decision, "first").since % HOUR == 0
+    assert of(decision, "first").share == pytest.approx(290 / 300)
+
+
+def test_another_window_is_another_promise() -> None:
+    traffic = Traffic(FIRST)
+    traffic.tick()
+    traffic.tick(requests=100, late=50)
+    traffic.scaler.limits = limits(objectives=(replace(FIRST, window_seconds=HOUR),))
+    decision = traffic.tick(requests=100)
+    assert (of(decision, "first").requests, of(decision, "first").share) == (100, 1.0)
 
 
 def test_a_lost_histogram_counts_neither_for_nor_against_its_objective() -> None:

@@ -13,6 +13,7 @@ from inference_fleet.simulation.documents import (
     Frontier,
     compare_document,
     geometric_mean,
+    is_kept,
     ratio_of,
     resampled_interval,
 )
@@ -25,7 +26,7 @@ POINTS = (FrontierPoint(99.0, 10.0, 10.0), FrontierPoint(99.9, 20.0, 20.0))
 
 def run_of(policy: str, kept: float, cost: float, *, trace: str = "w", seed: int = 0) -> dict[str, Any]:
     return {
-        "scenario": {"trace": trace, "seed": seed, "traceClass": "smooth"},
+        "scenario": {"trace": trace, "seed": seed, "traceClass": "smooth", "objectives": []},
         "policy": {"name": policy, "tuned": False},
         "result": {"attainmentPercent": kept, "cost": cost},
     }
@@ -44,6 +45,17 @@ def test_the_ratio_is_to_what_the_optimum_pays_for_as_much() -> None:
     # One nine more is held to the dearer point.
     assert ratio_of(run_of("a", 99.9, 30.0), frontiers) == pytest.approx(1.5)
     assert ratio_of(run_of("a", 99.0, 15.0, seed=1), frontiers) is None
+
+
+def test_a_promise_of_every_hour_is_judged_by_the_worst_one() -> None:
+    run = run_of("a", 99.5, 1.0)
+    run["result"]["worstWindowPercent"] = 97.0
+    assert is_kept(run)  # nothing is promised
+    for hours, kept in ((24, True), (1, False)):
+        run["scenario"]["objectives"] = [{"target": 0.99, "windowHours": 24}, {"target": 0.98, "windowHours": hours}]
+        assert is_kept(run) is kept
+    run["result"]["worstWindowPercent"] = None
+    assert not is_kept(run)
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,19 @@ def test_the_worst_ten_minutes_are_those_of_windows_with_enough_requests() -> No
     arrivals = np.arange(0.0, 3600.0, 10.0)
     good = np.ones(len(arrivals), dtype=bool)
     good[120:135] = False  # 1200 to 1350 s: 15 of the 60 requests of a window
-    assert worst_window(arrivals, good) == pytest.approx(75.0)
+    assert worst_window(arrivals, good, seconds=600.0) == pytest.approx(75.0)
     # A lone request that misses two hours later is a window of its own, and too small to say anything.
-    assert worst_window(np.append(arrivals, 10_800.0), np.append(good, False)) == pytest.approx(75.0)
-    assert math.isnan(worst_window(arrivals[:20], good[:20]))
-    assert math.isnan(worst_window(arrivals[:0], good[:0]))
+    assert worst_window(np.append(arrivals, 10_800.0), np.append(good, False), seconds=600.0) == pytest.approx(75.0)
+    assert math.isnan(worst_window(arrivals[:20], good[:20], seconds=600.0))
+    assert math.isnan(worst_window(arrivals[:0], good[:0], seconds=600.0))
+
+
+def test_a_window_is_whole_and_a_shorter_trace_is_one() -> None:
+    arrivals = np.arange(0.0, 7200.0, 10.0)
+    good = np.ones(len(arrivals), dtype=bool)
+    good[-36:] = False  # the last six minutes
+    assert worst_window(arrivals, good, seconds=3600.0) == pytest.approx(90.0, abs=0.2)
+    assert worst_window(arrivals[-60:], good[-60:], seconds=3600.0) == pytest.approx(40.0)
 
 
 @pytest.mark.parametrize(
