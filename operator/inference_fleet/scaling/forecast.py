@@ -7,10 +7,14 @@ distribution of what may come: no normality, no fixed headroom. Source: design, 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from dataclasses import dataclass, field, replace
-from operator import mul
-from typing import Final
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter, mul
+from typing import Final, NamedTuple
+
+from inference_fleet.scaling.changed import changed
 
 TICK_SECONDS: Final = 15.0
 # Scrape age, decision and start on top of the cold start.
@@ -35,13 +39,14 @@ IGNORED_TICKS: Final = 7
 LOWER_QUANTILES: Final = 20
 UPPER_QUANTILES: Final = 16
 LOWER_SHARE: Final = 0.9
-QUANTILES: Final = tuple(
+QUANTILES: Final[tuple[tuple[float, float], ...]] = tuple(
     [((j + 0.5) / LOWER_QUANTILES * LOWER_SHARE, LOWER_SHARE / LOWER_QUANTILES) for j in range(LOWER_QUANTILES)]
     + [
         (LOWER_SHARE + (j + 0.5) / UPPER_QUANTILES * (1 - LOWER_SHARE), (1 - LOWER_SHARE) / UPPER_QUANTILES)
         for j in range(UPPER_QUANTILES)
     ]
 )
+_WEIGHTS: Final = tuple(weight for _, weight in QUANTILES)
 # Demand beyond the largest of the last day counts by this power of the excess: after three doublings in a row a fourth
 # is not as likely as the first was. Believed in full while there is no day to speak of (time constant in ticks).
 BEYOND_TOP: Final = 0.4
@@ -81,6 +86,33 @@ class Outlook:
         return math.exp(self.log_demand)
 
 
+class Ordered(NamedTuple):
+    """Errors by the forecasts they were made at, ascending, as two columns: a slice of one is all that is looked at.
+
+    levels: logarithms of the forecasts; errors: log errors.
+    """
+
+    levels: tuple[float, ...] = ()
+    errors: tuple[float, ...] = ()
+
+    def place(self, level: float, error: float) -> int:
+        """Before how many of them this one comes."""
+        first = bisect_left(self.levels, level)
+        return bisect_left(self.errors, error, first, bisect_right(self.levels, level, first))
+
+    def with_error(self, added: tuple[float, float], *, forgotten: tuple[float, float] | None) -> Ordered:
+        """One more, and one less: each (level, error)."""
+        levels, errors = list(self.levels), list(self.errors)
+        place = self.place(*added)
+        if forgotten is not None:
+            gone = self.place(*forgotten)
+            del levels[gone], errors[gone]
+            place -= gone < place
+        levels.insert(place, added[0])
+        errors.insert(place, added[1])
+        return Ordered(tuple(levels), tuple(errors))
+
+
 @dataclass(frozen=True)
 class Forecast:
     """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: (logarithm of
@@ -97,7 +129,7 @@ class Forecast:
     last_demand: float | None = None
     ticks: int = 0
     top: float = 0.0
-    ordered: tuple[tuple[float, float], ...] = field(default=(), compare=False)
+    ordered: Ordered = field(default=Ordered(), compare=False)
 
     def learned(self, demand: float, *, seconds: float, lead_seconds: float, now: float) -> Forecast:
         """With the demand of this tick. seconds: since the last one."""
@@ -106,7 +138,7 @@ class Forecast:
             return learned
         centre, features = learned._features()
         entry = Pending(due=now + lead_seconds, centre=centre, features=features)
-        return replace(learned, pending=(*learned.pending, entry)[-MAXIMUM_PENDING:])
+        return changed(learned, pending=(*learned.pending, entry)[-MAXIMUM_PENDING:])
 
     def followed(self, demand: float, *, seconds: float) -> Forecast:
         """The averages moved on alone: for a tick whose demand is good enough to act on, not to learn from."""
@@ -115,7 +147,7 @@ class Forecast:
             kept = math.exp(-seconds / constant)
             averages.append(value * kept + demand * (1 - kept))
             shares.append(share * kept + (1 - kept))
-        return replace(
+        return changed(
             self,
             averages=tuple(averages),
             shares=tuple(shares),
@@ -132,7 +164,8 @@ class Forecast:
         log_demand = min(log_demand, math.log(MOST_GROWTH * most))
         if rise > 0:
             log_demand = max(log_demand, math.log(rise))
-        return Outlook(log_demand, self._below_top(log_demand, self._spread(log_demand)))
+        errors = self._below_top(log_demand, self._quantiles(log_demand))
+        return Outlook(log_demand, tuple(zip(errors, _WEIGHTS, strict=True)))
 
     @property
     def fastest(self) -> float:
@@ -156,7 +189,7 @@ class Forecast:
         due = [entry for entry in self.pending if entry.due <= now]
         if not due:
             return self
-        result = replace(self, pending=self.pending[len(due) :])
+        result = changed(self, pending=self.pending[len(due) :])
         last = demand if self.last_demand is None else self.last_demand
         target = math.log((demand + last) / 2)
         for entry in due:
@@ -181,43 +214,57 @@ class Forecast:
     def _with_error(
         self, error: tuple[float, float], weights: tuple[float, ...], covariance: tuple[float, ...]
     ) -> Forecast:
-        ordered, errors = self._ascending(), self.errors
-        if len(errors) >= MAXIMUM_ERRORS:
-            ordered.pop(bisect_left(ordered, errors[0]))
-            errors = errors[1:]
-        insort(ordered, error)
-        return replace(self, weights=weights, covariance=covariance, errors=(*errors, error), ordered=tuple(ordered))
+        full = len(self.errors) >= MAXIMUM_ERRORS
+        return changed(
+            self,
+            weights=weights,
+            covariance=covariance,
+            errors=(*self.errors[full:], error),
+            ordered=self._ascending().with_error(error, forgotten=self.errors[0] if full else None),
+        )
 
-    def _ascending(self) -> list[tuple[float, float]]:
-        """The errors by the forecasts they were made at."""
-        return list(self.ordered) if len(self.ordered) == len(self.errors) else sorted(self.errors)
+    def _ascending(self) -> Ordered:
+        """The errors by the forecasts they were made at: derived, so a memory that was read back lacks it."""
+        if len(self.ordered.errors) == len(self.errors):
+            return self.ordered
+        ascending = sorted(self.errors)
+        return Ordered(tuple([level for level, _ in ascending]), tuple([error for _, error in ascending]))
 
-    def _below_top(self, log_demand: float, spread: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    def _below_top(self, log_demand: float, errors: Sequence[float]) -> list[float]:
         """Errors that lead beyond the largest demand seen are made smaller, the more so the more was seen."""
         power = BEYOND_TOP + (1 - BEYOND_TOP) * math.exp(-self.ticks / TOP_KNOWN_TICKS)
         room = max(0.0, math.log(self.top) - log_demand) if self.top > 0 else 0.0
-        return tuple([(min(error, room + power * (error - room)), weight) for error, weight in spread])
+        return [error if error <= room else room + power * (error - room) for error in errors]
 
-    def _spread(self, log_demand: float) -> tuple[tuple[float, float], ...]:
-        """The errors of the forecasts nearest to this one, filled up with the prior's while few are known."""
+    def _quantiles(self, log_demand: float) -> tuple[float, ...]:
+        """Of the errors of the forecasts nearest to this one, filled up with the prior's while few are known."""
         known = self._ascending()
-        near = min(len(known), max(FEWEST_NEAR, math.floor(NEAR_SHARE * len(known))))
-        start = min(max(0, bisect_left(known, (log_demand, 0.0)) - near // 2), len(known) - near)
-        middle = bisect_left(known, (log_demand, 0.0), start, start + near)
+        count = len(known.errors)
+        near = min(count, max(FEWEST_NEAR, math.floor(NEAR_SHARE * count)))
+        place = known.place(log_demand, 0.0)
+        start = min(max(0, place - near // 2), count - near)
+        middle = min(max(start, place), start + near)
+        errors = list(known.errors[start : start + near])
         # What is no crowd stays as it is (most are not), and takes no logarithm.
-        errors = [
-            error if error <= LARGEST_NOISE else carried_over(error, level, to=log_demand)
-            for level, error in known[start:middle]
-        ]
-        errors += [error for _, error in known[middle : start + near]]
+        if middle > start and max(known.errors[start:middle]) > LARGEST_NOISE:
+            errors[: middle - start] = [
+                error if error <= LARGEST_NOISE else carried_over(error, level, to=log_demand)
+                for level, error in zip(known.levels[start:middle], known.errors[start:middle], strict=True)
+            ]
         # As large a part of the prior's as of those known.
-        missing = KNOWN_AFTER_ERRORS - len(known)
+        missing = KNOWN_AFTER_ERRORS - count
         if missing > 0:
-            share = near / len(known) if known else 1.0
+            share = near / count if count else 1.0
             errors += PRIOR_ERRORS * math.ceil(missing * share / len(PRIOR_ERRORS))
         errors.sort()
-        count = len(errors)
-        return tuple([(errors[int(share * count)], weight) for share, weight in QUANTILES])
+        return _quantiles_of(len(errors))(errors)
+
+
+# A window's length changes with every error of the first hours, then no more.
+@lru_cache(maxsize=MAXIMUM_ERRORS)
+def _quantiles_of(count: int) -> Callable[[Sequence[float]], tuple[float, ...]]:
+    """Picks the quantiles of so many values in ascending order."""
+    return itemgetter(*[int(share * count) for share, _ in QUANTILES])
 
 
 def carried_over(error: float, level: float, *, to: float) -> float:

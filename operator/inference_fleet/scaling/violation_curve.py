@@ -33,6 +33,7 @@ _PRIOR: Final = tuple(
     max(PRIOR_FLOOR, 1 / (1 + math.exp(-(LOG_FIRST + k * LOG_RATIO - math.log(PRIOR_KNEE)) / PRIOR_WIDTH)))
     for k in range(BINS)
 )
+_PRIOR_MISSES: Final = tuple([PRIOR_REQUESTS * share for share in _PRIOR])
 _NOTHING: Final = (0.0,) * BINS
 
 
@@ -94,10 +95,11 @@ class ViolationCurve:
         # What was seen at low loads is what is expected of the low loads that were not seen: else more replicas would
         # look worth it where nothing can be saved.
         requests, misses = self.calm
-        calm = (misses + PRIOR_REQUESTS * PRIOR_FLOOR) / (requests + PRIOR_REQUESTS)
+        calm = PRIOR_REQUESTS * ((misses + PRIOR_REQUESTS * PRIOR_FLOOR) / (requests + PRIOR_REQUESTS))
+        expected = [max(prior, calm) for prior in _PRIOR_MISSES[:CALM_BINS]]
+        expected += _PRIOR_MISSES[CALM_BINS:]
         shares = [
-            (missed + PRIOR_REQUESTS * (max(prior, calm) if place < CALM_BINS else prior)) / weight
-            for place, (missed, prior, weight) in enumerate(zip(self.misses, _PRIOR, weights, strict=True))
+            (missed + prior) / weight for missed, prior, weight in zip(self.misses, expected, weights, strict=True)
         ]
         return Curve(isotonic(shares, weights))
 
@@ -105,12 +107,18 @@ class ViolationCurve:
 def isotonic(values: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
     """The nearest ascending series, by weighted least squares: pool adjacent violators. 3 1 2 -> 2 2 2."""
     blocks: list[tuple[float, float, int]] = []
+    last = -math.inf
     for value, weight in zip(values, weights, strict=True):
         count = 1
-        while blocks and blocks[-1][0] > value:
+        while value < last:
             other, other_weight, other_count = blocks.pop()
             total = weight + other_weight
             value = (value * weight + other * other_weight) / total
             weight, count = total, count + other_count
+            last = blocks[-1][0] if blocks else -math.inf
         blocks.append((value, weight, count))
-    return tuple(value for value, _, count in blocks for _ in range(count))
+        last = value
+    pooled: list[float] = []
+    for value, _, count in blocks:
+        pooled += [value] * count
+    return tuple(pooled)

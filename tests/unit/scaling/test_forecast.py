@@ -111,7 +111,7 @@ def test_a_gap_in_the_signals_is_not_an_error_of_the_forecast() -> None:
 def test_errors_are_remembered_for_three_hours() -> None:
     forecast = fed([4.0] * (MAXIMUM_ERRORS + 100))
     assert len(forecast.errors) == MAXIMUM_ERRORS
-    assert list(forecast.ordered) == sorted(forecast.errors)
+    assert list(zip(*forecast.ordered, strict=True)) == sorted(forecast.errors)
 
 
 @settings(max_examples=30, deadline=None)
