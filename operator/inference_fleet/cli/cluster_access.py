@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -47,6 +48,17 @@ def cluster_options(function: Command) -> Command:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def all_namespaces_option(function: Callable[..., None]) -> Callable[..., None]:
+    """-A, which people type after kubectl: the lists show all namespaces anyway."""
+
+    @functools.wraps(function)
+    def with_namespace(*, all_namespaces: bool, namespace: str | None, **others: Any) -> None:
+        function(namespace=None if all_namespaces else namespace, **others)
+
+    words = "All namespaces. This is the default; it takes precedence over -n."
+    return click.option("-A", "--all-namespaces", is_flag=True, help=words)(with_namespace)
 
 
 def output_option(function: Command) -> Command:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from inference_fleet.api.counted import counted
 from inference_fleet.api.status import Term
-from inference_fleet.cli.deployment_view import duration, plural
+from inference_fleet.cli.deployment_view import duration
 
 _WORTH: Final = "worth/"
 # Told by the objectives, as what is really left of the budget: this one counts hours not lived yet as nearly spent.
@@ -31,7 +32,7 @@ def _load(known: Mapping[str, Term], told: set[str]) -> str:
     if running is None or waiting is None or demand is None:
         return ""
     told.update(("running", "waiting", "demand", "rejected", "backlog"))
-    words = f"{plural(round(running), 'request')} {'runs' if round(running) == 1 else 'run'}, {waiting:.0f} wait"
+    words = f"{counted(round(running), 'request')} {'runs' if round(running) == 1 else 'run'}, {waiting:.0f} wait"
     if rejected := _number(known, "rejected"):
         words += f", {rejected:.0f} were turned away"
     words += f": work for {_amount(demand)} full replicas now"
@@ -52,7 +53,7 @@ def _choice(known: Mapping[str, Term], told: set[str]) -> str:
     told.update(("forecast", "expectedMisses", "unavoidableMisses", "price"))
     late = f"{_amount(misses)} % of the requests may be late ({_amount(floor)} % however many there are)"
     cost = "costs" if asked == 1 else "cost"
-    return f"{plural(asked, 'replica')} {cost} least: {late}; to have all in time is worth {_amount(price)} replicas"
+    return f"{counted(asked, 'replica')} {cost} least: {late}; to have all in time is worth {_amount(price)} replicas"
 
 
 def _standby(known: Mapping[str, Term], told: set[str]) -> str:
@@ -60,7 +61,7 @@ def _standby(known: Mapping[str, Term], told: set[str]) -> str:
     if count is None:
         return ""
     told.add("standby")
-    words = f"{plural(round(count), 'replica')} {'stands' if round(count) == 1 else 'stand'} by"
+    words = f"{counted(round(count), 'replica')} {'stands' if round(count) == 1 else 'stand'} by"
     return f"{words} for bursts that no forecast sees" if count else ""
 
 

@@ -186,8 +186,3 @@ def clock(seconds: float, *, now: float, zone: tzinfo) -> str:
     """A time of day, with the date if it is not within a day of now."""
     moment = datetime.fromtimestamp(seconds, tz=zone)
     return moment.strftime("%H:%M:%S" if abs(now - seconds) < _DAY_SECONDS else "%Y-%m-%d %H:%M")
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun: 1 replica, 2 replicas."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -9,11 +9,12 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from inference_fleet.api.conditions import Condition, Reason
+from inference_fleet.api.counted import counted, serving
 from inference_fleet.api.reason_meanings import REASON_MEANINGS
 from inference_fleet.api.status import DecisionSummary
 from inference_fleet.cli.cluster_access import one_line
 from inference_fleet.cli.decision_words import decision_words
-from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, clock, duration, plural, unix_seconds
+from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, clock, duration, unix_seconds
 from inference_fleet.cli.objective_view import objective_report, objective_words, objectives_of
 from inference_fleet.cli.pod_events import PodEvent
 from inference_fleet.cli.status_report import deployment_report
@@ -135,11 +136,7 @@ def _is_new(deployment: DeploymentView, hindrance: Hindrance, *, now: float) -> 
 def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
     """One sentence: does it serve, with how much, since when."""
     name, ready = deployment.name, deployment.ready_replicas
-    wanted = plural(deployment.desired_replicas, "replica")
-    counts = f"{ready} of {wanted} {'serves' if deployment.desired_replicas == 1 else 'serve'}"
-    if ready > deployment.desired_replicas:
-        # While a new revision comes up beside the old one.
-        counts = f"{plural(ready, 'replica')} serve, {deployment.desired_replicas} wanted"
+    counts = serving(ready, wanted=deployment.desired_replicas)
     condition = deployment.condition("Ready")
     if not deployment.seen or condition is None:
         return f"{name}: {NOT_SEEN}."
@@ -148,8 +145,8 @@ def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
     if deployment.condition("Suspended") is not None:
         return f"{name} is suspended: the operator changes nothing; {counts}."
     if condition.reason == Reason.SPEC_NOT_ACCEPTED:
-        serving = f"the last accepted one still runs: {counts}" if ready else "nothing serves"
-        return f"{name}'s spec is refused{since}; {serving}."
+        meanwhile = f"the last accepted one still runs: {counts}" if ready else "nothing serves"
+        return f"{name}'s spec is refused{since}; {meanwhile}."
     if condition.reason == Reason.SCALED_TO_ZERO:
         return f"{name} has no replicas, as requested{since}."
     waiting = deployment.unschedulable
@@ -157,7 +154,7 @@ def headline(deployment: DeploymentView, *, now: float, zone: tzinfo) -> str:
         verb = "serves, but waits" if condition.status == "True" else "waits"
         return f"{name} {verb} for devices: {counts}, {waiting} cannot be scheduled."
     if condition.status == "True":
-        return f"{name} serves with {plural(deployment.desired_replicas, 'replica')} ({ready} ready){since}."
+        return f"{name} serves with {counted(deployment.desired_replicas, 'replica')} ({ready} ready){since}."
     return f"{name} is not ready ({condition.reason}){since}: {counts}."
 
 
@@ -215,7 +212,9 @@ def _variant(variant: Mapping[str, Any]) -> str:
     words += "".join(f", {counts[key]} {key}" for key in ("unschedulable", "terminating") if counts[key])
     resolved = variant.get("resolved") or {}
     if resolved.get("version"):
-        words += f"; vLLM {resolved['version']}, {plural(resolved.get('devices_per_replica') or 0, 'device')} a replica"
+        words += (
+            f"; vLLM {resolved['version']}, {counted(resolved.get('devices_per_replica') or 0, 'device')} a replica"
+        )
     if variant.get("current_revision") != variant.get("update_revision"):
         words += f"; rolling from {variant.get('current_revision')} to {variant.get('update_revision')}"
     startup = variant.get("startup") or {}

@@ -7,11 +7,18 @@ from typing import Literal
 
 import click
 
-from inference_fleet.cli.cluster_access import cluster_options, output_option, read_deployments, with_cluster
+from inference_fleet.cli.cluster_access import (
+    all_namespaces_option,
+    cluster_options,
+    output_option,
+    read_deployments,
+    with_cluster,
+)
 
 
 @click.command(name="status", short_help="List all deployments with their conditions.")
 @cluster_options
+@all_namespaces_option
 @output_option
 def command(
     kubeconfig: str | None, context: str | None, namespace: str | None, output: Literal["json", "yaml"] | None

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from inference_fleet.api.conditions import Reason
+from inference_fleet.api.counted import counted, serving
 from inference_fleet.cli import deployment_columns as columns
 from inference_fleet.cli.cluster_access import one_line
-from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration, plural
+from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, duration
 from inference_fleet.cli.text_table import coloured, fitted
 
 SCHEMA_VERSION: Final = "inference-fleet/status/v1"
@@ -75,9 +76,9 @@ def headline(views: Sequence[DeploymentView]) -> str:
     verdict = "all ready" if not bad else f"{len(views) - len(bad)} ready, {len(bad)} not"
     ready, desired = sum(each.ready_replicas for each in views), sum(each.desired_replicas for each in views)
     parts = [
-        f"{plural(len(views), 'deployment')}: {verdict}",
-        f"{ready} of {desired} replicas serve",
-        plural(sum(each.devices for each in views), "device"),
+        f"{counted(len(views), 'deployment')}: {verdict}",
+        serving(ready, wanted=desired),
+        counted(sum(each.devices for each in views), "device"),
         *_costs(views),
     ]
     return ", ".join(parts)

@@ -13,6 +13,7 @@ import click
 
 from inference_fleet.adapters.ports import Cluster, Throttled, Unavailable
 from inference_fleet.cli.cluster_access import (
+    all_namespaces_option,
     cluster_options,
     output_option,
     problem,
@@ -26,6 +27,7 @@ _DEFAULT_INTERVAL_SECONDS: Final = 2.0
 
 @click.command(name="top", short_help="Watch all deployments live.")
 @cluster_options
+@all_namespaces_option
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.5),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference_fleet.api.conditions import ALWAYS_PRESENT, Condition, ConditionType, Reason, set_condition
+from inference_fleet.api.counted import counted, serving
 from inference_fleet.api.refusal import Refusal
 from inference_fleet.scaling.types import Decision, Mode, Rule, SignalState
 
@@ -103,7 +104,7 @@ def _available(facts: Facts) -> Condition:
     if facts.desired == 0 and facts.serves_accepted:
         words = "no replicas are wanted"
         return _condition(facts, ConditionType.AVAILABLE, "True", Reason.SCALED_TO_ZERO, words)
-    words = f"{facts.ready} of {facts.desired} replicas serve"
+    words = _serving(facts)
     if facts.ready >= max(1, facts.needed):
         return _condition(facts, ConditionType.AVAILABLE, "True", Reason.SERVING, words)
     reason = _holdup(facts) or (_beginning(facts) if facts.ready == 0 else Reason.NOT_ENOUGH_REPLICAS)
@@ -115,8 +116,10 @@ def _ready(facts: Facts, *, available: bool) -> Condition:
     if facts.suspended:
         return _condition(facts, kind, "False", Reason.SUSPENDED, "spec.suspend is true")
     if not facts.spec_accepted:
-        serving = f"; {facts.ready} replicas of the last accepted spec serve" if facts.ready else ""
-        words = (facts.refusals[0].text() if facts.refusals else "the spec cannot be read") + serving
+        words = facts.refusals[0].text() if facts.refusals else "the spec cannot be read"
+        if facts.ready:
+            verb = "serves" if facts.ready == 1 else "serve"
+            words = f"{words.removesuffix('.')}; {counted(facts.ready, 'replica')} of the last accepted spec {verb}"
         return _condition(facts, kind, "False", Reason.SPEC_NOT_ACCEPTED, words)
     if facts.refused_write:
         return _condition(facts, kind, "False", Reason.WRITE_REFUSED, _refused_words(facts.refused_write))
@@ -128,13 +131,17 @@ def _ready(facts: Facts, *, available: bool) -> Condition:
         return _condition(facts, kind, "False", reason, words)
     if not available:
         reason = _holdup(facts) or Reason.NOT_ENOUGH_REPLICAS
-        words = _holdup_words(facts) or f"{facts.ready} of {facts.desired} replicas serve"
+        words = _holdup_words(facts) or _serving(facts)
         return _condition(facts, kind, "False", reason, words)
     if facts.desired == 0:
         return _condition(facts, kind, "True", Reason.SCALED_TO_ZERO, "no replicas are wanted")
     if facts.lacking:
         return _condition(facts, kind, "True", facts.lacking_reason, facts.lacking)
-    return _condition(facts, kind, "True", Reason.SERVING, f"{facts.ready} of {facts.desired} replicas serve")
+    return _condition(facts, kind, "True", Reason.SERVING, _serving(facts))
+
+
+def _serving(facts: Facts) -> str:
+    return serving(facts.ready, wanted=facts.desired)
 
 
 def _stalled(facts: Facts) -> Condition | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inference_fleet.api.conditions import Reason
+from inference_fleet.api.counted import counted
 from inference_fleet.api.names import ANNOTATION_POD_DELETION_COST, LABEL_SERVING
 from inference_fleet.planning.acceptance import VariantAcceptance
 from inference_fleet.planning.children import owner_of, reference_to
@@ -124,7 +125,7 @@ def pool_writes(
                 namespace = str(snapshot.deployment["metadata"]["namespace"])
                 up.append(Create(reference_to(created, namespace=namespace), created, target.reason))
                 name = created["metadata"]["name"]
-                events.append(EventNote("Normal", Reason.CREATED, f"{name} with {target.replicas} replicas"))
+                events.append(EventNote("Normal", Reason.CREATED, f"{name} with {counted(target.replicas, 'replica')}"))
             continue
         if target.replicas > pool.replicas:
             up.append(_count(snapshot, pool, target))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_fleet.api.conditions import ConditionType, Reason, timestamp
+from inference_fleet.api.counted import counted
 from inference_fleet.api.names import ENGINE_PORT
 from inference_fleet.planning.acceptance import Acceptance
 from inference_fleet.planning.attainment_status import told_objectives
@@ -133,11 +134,8 @@ def transitions(former: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[Eve
     old_last = (former.get("scaling") or {}).get("lastDecision") or {}
     last = (body.get("scaling") or {}).get("lastDecision") or {}
     if last and last["to"] != old_last.get("to", last["from"]):
-        events.append(
-            EventNote(
-                "Normal", Reason.SCALED, f"{last['from']} -> {last['to']} replicas ({last['rule']}): {last['message']}"
-            )
-        )
+        change = f"{last['from']} -> {counted(last['to'], 'replica')} ({last['rule']})"
+        events.append(EventNote("Normal", Reason.SCALED, f"{change}: {last['message']}"))
     return tuple(events)
 
 
@@ -193,7 +191,7 @@ def _facts(
         ready=ready,
         needed=needed,
         rolled_out=rolled_out,
-        rollout_words=f"{sum(pool.ready for pool in newest)} of {desired} replicas of the newest revision serve",
+        rollout_words=_rollout_words(sum(pool.ready for pool in newest), desired=desired),
         paused=bool(spec and spec.rollout.paused),
         lacking=lacking,
         lacking_reason=lacking_reason,
@@ -239,6 +237,11 @@ def _proven(former: Mapping[str, Any], *, desired: int, ready: int) -> int:
     return min(desired, max(recorded if isinstance(recorded, int) else 0, ready))
 
 
+def _rollout_words(ready: int, *, desired: int) -> str:
+    verb = "serves" if desired == 1 else "serve"
+    return f"{ready} of {counted(desired, 'replica')} of the newest revision {verb}"
+
+
 def _lacking(pools: Sequence[Pool]) -> tuple[str | None, Reason]:
     for pool in pools:
         if pool.quota:
@@ -247,7 +250,8 @@ def _lacking(pools: Sequence[Pool]) -> tuple[str | None, Reason]:
     if not waiting:
         return None, Reason.WAITING_FOR_DEVICES
     pool, pod = waiting[0]
-    return f"{len(waiting)} replicas wait ({pool.variant}): {pod.unschedulable}", Reason.WAITING_FOR_DEVICES
+    words = f"{counted(len(waiting), 'replica')} {'waits' if len(waiting) == 1 else 'wait'}"
+    return f"{words} ({pool.variant}): {pod.unschedulable}", Reason.WAITING_FOR_DEVICES
 
 
 def _update_words(outcome: Outcome) -> str | None:

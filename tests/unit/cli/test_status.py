@@ -55,7 +55,7 @@ def unseen() -> Mapping[str, Any]:
 
 def test_the_first_line_says_that_all_is_well() -> None:
     text = status_text([view(serving())], now=NOW, width=100)
-    assert text.splitlines()[0] == "1 deployment: all ready, 1 of 1 replicas serve, 1 device, 0.80 USD/h"
+    assert text.splitlines()[0] == "1 deployment: all ready, 1 of 1 replica serves, 1 device, 0.80 USD/h"
     assert "llama  True" in text
     assert text.splitlines()[3].endswith("3d")
 
@@ -63,7 +63,7 @@ def test_the_first_line_says_that_all_is_well() -> None:
 def test_a_deployment_without_devices_is_told_with_its_cause() -> None:
     text = status_text([view(serving()), view(lacking_devices())], now=NOW, width=200)
     assert text.splitlines()[0].startswith("2 deployments: 1 ready, 1 not, 1 of 2 replicas serve")
-    assert "chat/qwen: Ready=False (WaitingForDevices): 1 replicas wait (l4): 0/2 nodes" in text
+    assert "chat/qwen: Ready=False (WaitingForDevices): 1 replica waits (l4): 0/2 nodes" in text
 
 
 def test_the_same_words_are_told_once() -> None:
@@ -187,6 +187,15 @@ def test_an_empty_kubeconfig_is_told_in_words(tmp_path: Path, capsys: pytest.Cap
 def test_a_kubeconfig_that_is_not_there_is_wrong_usage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["status", "--kubeconfig", str(tmp_path / "none")]) == EXIT_USAGE
     assert capfd.readouterr().err.splitlines()[-1].endswith(f"File '{tmp_path / 'none'}' does not exist.")
+
+
+@pytest.mark.parametrize("command", ["status", "top"])
+def test_the_habit_of_kubectl_to_ask_for_all_namespaces_works(
+    server: AnsweringServer, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    server.holds(serving())
+    assert run([command, "-A", "-n", "another", "--kubeconfig", str(server.kubeconfig)]) == EXIT_OK
+    assert "llama" in capsys.readouterr().out
 
 
 def test_who_may_not_list_the_cluster_is_pointed_to_one_namespace(
