@@ -265,6 +265,9 @@ class Chosen:
         workload = read_workload(path)
         if isinstance(workload, TraceRefusal):
             raise click.ClickException(str(workload))
+        if seed == self.options["seed"]:
+            for remark in workload.remarks:
+                click.echo(f"{path}: {remark}", err=True)
         return self._fitted(workload, seed)
 
     def _generated(self, name: str, seed: int) -> Any:

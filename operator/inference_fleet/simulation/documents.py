@@ -61,6 +61,7 @@ def scenario_document(scenario: Scenario) -> Document:
         "trace": scenario.workload.name,
         "traceSha256": scenario.workload.sha256,
         "traceClass": scenario.trace_class,
+        "traceRemarks": list(scenario.workload.remarks),
         "requests": len(scenario.workload.arrivals),
         "spanSeconds": _number(scenario.workload.span_seconds),
         "rateScale": scenario.rate_scale,

@@ -61,11 +61,15 @@ WARM_UP_SECONDS: Final = 600.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workload:
-    """The requests of a trace under a name, and the digest of the file or generator they come from."""
+    """The requests of a trace under a name, and the digest of the file or generator they come from.
+
+    remarks: what was repaired in the file, and what is odd in it.
+    """
 
     name: str
     sha256: str
     arrivals: Arrivals
+    remarks: tuple[str, ...] = ()
 
     @property
     def span_seconds(self) -> float:

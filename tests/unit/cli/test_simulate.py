@@ -81,6 +81,18 @@ def test_a_broken_promise_stands_in_the_first_line(trace: Path, capsys: pytest.C
     assert capsys.readouterr().out.startswith("small: promise MISSED, 0.00 % of 99 %")
 
 
+def test_what_was_repaired_in_a_trace_is_said_beside_the_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "odd.csv"
+    trace.write_text("arrival_s,input_tokens,output_tokens\n0,10,10\n1,0,10\n")
+    assert run(["simulate", "--trace", str(trace), "-o", "json", "--seeds", "2", *SMALL]) == EXIT_OK
+    said = capsys.readouterr()
+    remark = "1 of 2 requests have no prompt or no output tokens (first in line 3): counted as one token"
+    assert said.err == f"{trace}: {remark}\n"
+    assert [each["scenario"]["traceRemarks"] for each in json.loads(said.out)] == [[remark], [remark]]
+
+
 def test_a_promise_of_every_hour_is_judged_by_the_worst_hour(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,8 +44,13 @@ def test_every_format_is_read_by_its_columns(tmp_path: Path, name: str) -> None:
         ("nan,10,10", "0 or later"),
         ("0.1,10,10", "ascend"),
         ("1,-5,10", "tokens"),
-        ("1,ten,10", "not a request"),
-        ("1,10", "not a request"),
+        ("1,ten,10", "input_tokens is 'ten', no number"),
+        ("1,1.5,10", "input_tokens is '1.5', no whole number"),
+        ("1,10,inf", "output_tokens is 'inf', no whole number"),
+        (",10,10", "arrival_s is '', no number"),
+        ("1,10", "2 values in 3 columns"),
+        ("1,10,10,10", "4 values in 3 columns"),
+        ("1700000000,10,10", "at most 400 days"),
     ],
 )
 def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, row: str, words: str) -> None:
@@ -68,6 +73,53 @@ def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
     file = tmp_path / "empty.csv"
     file.write_text("\n \n")
     assert str(read_workload(file)) == f"{file}: is empty"
+
+
+def test_columns_that_nobody_knows_are_shown_beside_those_that_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "other.csv"
+    file.write_text("0.5,10,10\n")
+    words = "the columns are '0.5,10,10': expected arrival_s,input_tokens,output_tokens"
+    assert str(read_workload(file)).startswith(f"{file}:1: {words}")
+
+
+@pytest.mark.parametrize("blank", ["", "\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_repairs_and_pauses_are_said(tmp_path: Path, blank: str, mark: str) -> None:
+    file = tmp_path / "odd.csv"
+    rows = [f"{second},10,10" for second in range(100)] + ["99,0,10", "99,10,0", f"{99 + 7200},5,5"]
+    file.write_text(mark + "arrival_s,input_tokens,output_tokens\n" + blank + "\n".join(rows))
+    workload = read_workload(file)
+    assert isinstance(workload, Workload)
+    line = 103 if blank else 102
+    assert workload.remarks == (
+        f"2 of 103 requests have no prompt or no output tokens (first in line {line}): counted as one token",
+        "a pause of an hour or more, the longest 2.0 h from 99 s on: taken as time without requests",
+    )
+    assert window(scaled(workload, 2.0, seed=0), start_seconds=0.0, duration_seconds=50.0).remarks == workload.remarks
+    assert in_sequence([workload, workload], period_seconds=86400.0).remarks[2] == f"odd: {workload.remarks[0]}"
+
+
+def test_a_night_without_requests_is_no_pause_where_requests_are_rare(tmp_path: Path) -> None:
+    file = tmp_path / "rare.csv"
+    rows = [f"{1800 * number},10,10" for number in range(50)] + [f"{1800 * 70},10,10"]
+    file.write_text("arrival_s,input_tokens,output_tokens\n" + "\n".join(rows))
+    workload = read_workload(file)
+    assert isinstance(workload, Workload)
+    assert workload.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("[1, 2]", "no JSON object"),
+        ('{"timestamp": 1, "input_length": 2}', "output_length is missing"),
+        ('{"timestamp": null, "input_length": 2, "output_length": 3}', "timestamp is None, no number"),
+    ],
+)
+def test_a_bad_line_of_mooncake_is_refused(tmp_path: Path, line: str, words: str) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"timestamp": 0, "input_length": 2, "output_length": 1}\n' + line + "\n")
+    assert str(read_workload(file)) == f"{file}:2: not a request: {words}"
 
 
 def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
