@@ -1,4 +1,6 @@
-"""Frozen dataclasses of numbers as JSON values and back: missing fields take their defaults, wrong ones are refused."""
+"""Frozen dataclasses and named tuples of numbers as JSON and back: missing fields take their defaults, wrong ones are
+refused.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ T = TypeVar("T")
 
 
 def encoded(value: Any) -> Any:
-    """A dataclass becomes an object by its fields' names; those marked compare=False are derived and left out."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: encoded(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare}
+    """It becomes an object by its fields' names; those marked compare=False are derived and left out."""
+    if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
+        kind: Any = type(value)
+        return {name: encoded(getattr(value, name)) for name in _hints(kind)}
     if isinstance(value, tuple):
         return [encoded(item) for item in value]
     return value
@@ -59,4 +62,6 @@ def _tuple(kinds: tuple[Any, ...], value: Any) -> Any:
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind)
+    if not dataclasses.is_dataclass(kind):
+        return hints
     return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.compare}

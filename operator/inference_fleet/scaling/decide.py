@@ -7,11 +7,11 @@ the largest need of the hold window, and then in steps. Unknown never lowers; bo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.attainment import attainments
 from inference_fleet.scaling.bounds import Bounded, within_bounds
+from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.estimate import Estimate, estimated
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, held, largest_step_down, young_until
 from inference_fleet.scaling.memory import ScalerMemory
@@ -39,8 +39,7 @@ from inference_fleet.scaling.types import (
 IDLE_AFTER_SECONDS: Final = 60.0
 
 
-@dataclass(frozen=True)
-class _Situation:
+class _Situation(NamedTuple):
     """Counts of replicas the rules look at.
 
     wanted: what the load takes, in replicas of the first variant; need: in the cheapest replicas that carry it.
@@ -58,8 +57,7 @@ class _Situation:
     idle: float
 
 
-@dataclass(frozen=True)
-class _Wish:
+class _Wish(NamedTuple):
     """What one rule wants, before bounds."""
 
     replicas: int
@@ -118,7 +116,7 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     else:
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
     kept_promises = attainments(learned.attained, limits.objectives, now=now)
-    return replace(decision, unreachable=unreachable, attainments=kept_promises), replace(
+    return changed(decision, unreachable=unreachable, attainments=kept_promises), changed(
         learned,
         needs=needs,
         idle_since=idle_since,
@@ -278,7 +276,7 @@ def _carriers(observation: Observation, limits: Limits, *, worth: tuple[float, .
     return tuple(
         Carrier(
             limits=variant,
-            seen=seen.get(variant.name, VariantObservation(name=variant.name, desired=0, ready=0)),
+            seen=seen.get(variant.name) or VariantObservation(name=variant.name, desired=0, ready=0),
             worth=value,
         )
         for variant, value in zip(limits.variants, worth, strict=True)

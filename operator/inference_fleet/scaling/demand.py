@@ -6,7 +6,7 @@ Source: design, sections 2 and 3.2, with the capacity of a steady state in place
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.signals import FleetLoad
@@ -56,10 +56,12 @@ class Traffic:
 
     def learned(self, load: FleetLoad) -> Traffic:
         """With what moved in one tick."""
-        prompt = sum(change.prompt for change in load.changes)
-        prefills = sum(change.finished + change.begun for change in load.changes)
-        generated = sum(change.generated for change in load.changes)
-        finished = sum(change.finished for change in load.changes)
+        prompt = prefills = generated = finished = 0.0
+        for change in load.changes:
+            prompt += change.prompt
+            prefills += change.finished + change.begun
+            generated += change.generated
+            finished += change.finished
         if not prompt + generated + finished:
             return self
         known = [variant for variant in load.variants if variant.kv_tokens is not None and variant.running > 0]
@@ -68,8 +70,8 @@ class Traffic:
             prefills=max(0.0, self.prefills * KEPT_PER_TICK + prefills),
             output_tokens=self.output_tokens * KEPT_PER_TICK + generated,
             finishes=self.finishes * KEPT_PER_TICK + finished,
-            cached_tokens=self.cached_tokens * KEPT_PER_TICK + sum(variant.kv_tokens or 0.0 for variant in known),
-            running=self.running * KEPT_PER_TICK + sum(variant.running for variant in known),
+            cached_tokens=self.cached_tokens * KEPT_PER_TICK + sum([variant.kv_tokens or 0.0 for variant in known]),
+            running=self.running * KEPT_PER_TICK + sum([variant.running for variant in known]),
         )
 
 
@@ -89,20 +91,20 @@ def rates_of(load: FleetLoad, traffic: Traffic) -> Rates | None:
     matters. Rejected requests have arrived too, with the mean lengths.
     """
     arrivals = prompt = generated = 0.0
+    mean_prompt, mean_output = traffic.mean_prompt, traffic.mean_output
     for change in load.changes:
         came = (change.finished + change.begun + change.queued + change.rejected) / change.seconds
         arrivals += came
-        prompt += (change.prompt + (change.queued + change.rejected) * traffic.mean_prompt) / change.seconds
+        prompt += (change.prompt + (change.queued + change.rejected) * mean_prompt) / change.seconds
         under_way = change.begun + change.queued + change.rejected
-        generated += (change.generated + under_way * traffic.mean_output) / change.seconds
+        generated += (change.generated + under_way * mean_output) / change.seconds
     if not load.changes:
         return None
     share = load.moving_share
     return Rates(max(0.0, arrivals) * share, max(0.0, prompt) * share, max(0.0, generated) * share)
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(NamedTuple):
     """Replicas of one variant that the load takes at the nominal limit: by tokens that come, by what they hold.
 
     queue_seconds: of one replica, to serve what waits. unit: seconds of one replica per prompt token; request_seconds:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.attainment import with_tick
+from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
 from inference_fleet.scaling.demand import LEAST_DEMAND, Rates, clogged, need_of, rates_of
 from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, Outlook
@@ -32,8 +33,7 @@ LONGEST_TICK_SECONDS: Final = 60.0
 MOST_REPLICAS: Final = 4096
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """demand, backlog: replicas of the first variant now. choice: what is cheapest. worth: per variant, in such
     replicas. price: replicas for all of the moment's requests. spent: share of the error budget. floor: share of
     requests that no number of replicas saves. standby: replicas kept for loads that no forecast sees coming.
@@ -64,7 +64,7 @@ def estimated(
     started = now if memory.started is None else memory.started
     variants = _with_starts(memory, observation)
     if load.state is SignalState.UNKNOWN or not limits.variants:
-        return None, replace(memory, started=started, variants=variants)
+        return None, changed(memory, started=started, variants=variants)
     # Learning stops for a tick with a silent pod, and waits for samples that are newer than the last.
     learns = load.answered >= load.ready and bool(load.changes)
     seconds = TICK_SECONDS if memory.learned_at is None else min(now - memory.learned_at, LONGEST_TICK_SECONDS)
@@ -84,20 +84,21 @@ def estimated(
         for variant, step in zip(limits.variants, steps, strict=True)
     ]
     reference = needs[0]
+    demand = reference.demand
     worth = tuple(reference.request_seconds / need.request_seconds for need in needs)
     cold_start = _cold_start(known, limits)
     ready = _ready(observation, limits, worth)
     queue_seconds = reference.queue_seconds / max(ready, worth[0])
     # Twice in a row, since one tick's tokens are a noisy measure.
-    before = reference.demand if memory.forecast.last_demand is None else memory.forecast.last_demand
-    saturated = min(reference.demand, before)
+    before = demand if memory.forecast.last_demand is None else memory.forecast.last_demand
+    saturated = min(demand, before)
     forecast, overload, rise = memory.forecast, memory.overload, memory.rise
     violations, budget, worst = memory.curve, memory.budget, memory.worst_window
     lead = math.ceil((cold_start + EXTRA_LEAD_SECONDS) / TICK_SECONDS) * TICK_SECONDS
     if seen_rates is not None:
-        rise = rise.learned(reference.demand, arrivals=rates.arrivals, seconds=seconds)
+        rise = rise.learned(demand, arrivals=rates.arrivals, seconds=seconds)
     if learns:
-        forecast = forecast.learned(reference.demand, seconds=seconds, lead_seconds=lead, now=now)
+        forecast = forecast.learned(demand, seconds=seconds, lead_seconds=lead, now=now)
         relative = max(reference.compute + reference.backlog, reference.space) / ready
         overload = overload.learned(relative, backlog=queue_seconds > BACKLOG_SHARE * promise.first_token_seconds)
         # Curve and budget stay as they are while histograms are missing.
@@ -121,9 +122,9 @@ def estimated(
                 target=promise.target,
             )
     elif seen_rates is not None:
-        forecast = forecast.followed(reference.demand, seconds=seconds)
+        forecast = forecast.followed(demand, seconds=seconds)
     # The very first sample has no rates yet: what runs and waits is acted on, and not learned from.
-    known_forecast = forecast if forecast.ticks else forecast.followed(reference.demand, seconds=seconds)
+    known_forecast = forecast if forecast.ticks else forecast.followed(demand, seconds=seconds)
     outlook = known_forecast.outlook(rise=rise.ahead(lead))
     spent = max(budget.spent(target=promise.target, age=now - started), worst.spent)
     curve = violations.curve()
@@ -143,7 +144,7 @@ def estimated(
     standby = memory.standby
     if learns:
         # The mean of two ticks, as the forecast's errors: one tick's tokens are a noisy measure.
-        lately = (reference.demand + before) / 2
+        lately = (demand + before) / 2
         standby = standby.learned(
             lately,
             curve=curve,
@@ -155,7 +156,7 @@ def estimated(
             now=now,
         )
     estimate = Estimate(
-        demand=reference.demand,
+        demand=demand,
         backlog=reference.backlog,
         queue_breaks_promise=breaks,
         outlook=outlook,
@@ -168,7 +169,7 @@ def estimated(
         standby=standby.replicas(cold_start=cold_start, now=now),
         unreachable=_unreachable(promise, violations),
     )
-    return estimate, replace(
+    return estimate, changed(
         memory,
         started=started,
         seen_at=now,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.types import HistogramSample, ObjectiveLimit, Observation
 
@@ -20,8 +21,7 @@ class Totals:
     total: float
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(NamedTuple):
     """One objective's tick: requests that were judged by it, and misses of them. whole: no histogram was missing."""
 
     objective: ObjectiveLimit
@@ -30,8 +30,7 @@ class Counted:
     whole: bool
 
 
-@dataclass(frozen=True)
-class Misses:
+class Misses(NamedTuple):
     """Of one tick. requests: that were judged; misses: of them, those with an objective broken (at most all).
 
     An objective that allows more misses than the strictest counts for as much less.
@@ -61,7 +60,7 @@ def counted(
             if sample is None:
                 whole = whole and variant.ready == 0
                 continue
-            key = f"{variant.name} {objective.metric} {sample.edge_seconds:g}"
+            key = _key(variant.name, objective.metric, sample.edge_seconds)
             now[key] = Totals(sample.good, sample.total)
             old = before.get(key)
             if old is None or sample.total < old.total or sample.good < old.good:
@@ -77,7 +76,7 @@ def broken_promises(counts: Sequence[Counted], *, rejected: float) -> Misses | N
     """Misses of any of these objectives, None if the histograms cannot say. Rejected requests were missed."""
     if not counts or not all(count.whole for count in counts):
         return None
-    strictest = min(1 - count.objective.target for count in counts)
+    strictest = min([1 - count.objective.target for count in counts])
     requests = {FIRST_TOKEN: 0.0, PACE: 0.0}
     missed = 0.0
     for count in counts:
@@ -102,3 +101,9 @@ def judged(histograms: Iterable[HistogramSample], objective: ObjectiveLimit) -> 
         elif within is None or sample.edge_seconds > within.edge_seconds:
             within = sample
     return within or beyond
+
+
+# Asked for every tick, the same for days.
+@lru_cache(maxsize=4096)
+def _key(variant: str, metric: str, edge_seconds: float) -> str:
+    return f"{variant} {metric} {edge_seconds:g}"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.types import PodSample
 
 
-@dataclass(frozen=True)
-class PodCounters:
+class PodCounters(NamedTuple):
     """The counters of one pod at its last believed sample; running and waiting are the gauges of that moment."""
 
     sample_time: float
@@ -28,7 +26,8 @@ class PodCounters:
 
 
 # Named alike in a sample.
-_told: Final = attrgetter(*[field.name for field in fields(PodCounters) if field.name != "sample_time"])
+_told: Final = attrgetter(*PodCounters._fields[1:])
+_NOTHING: Final = PodCounters(sample_time=0.0)
 
 
 class PodChange(NamedTuple):
@@ -59,38 +58,36 @@ def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters:
     """The sample's values. A counter that does not answer stays where it was: its series comes with its first event."""
     assert sample.sample_time is not None
     told = _told(sample)
-    old = (0.0,) * len(told) if before is None else _told(before)
-    return PodCounters(
-        sample.sample_time,
-        *[
-            value if value is not None and 0 <= value < math.inf else former
-            for value, former in zip(told, old, strict=True)
-        ],
-    )
+    for value in told:
+        if value is None or not 0 <= value < math.inf:
+            old = _NOTHING if before is None else before
+            told = tuple(
+                value if value is not None and 0 <= value < math.inf else former
+                for value, former in zip(told, old[1:], strict=True)
+            )
+            break
+    return PodCounters(sample.sample_time, *told)
 
 
 def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -> PodChange:
     """What moved. An engine that has restarted (a counter fell) counts from zero, gauges too."""
     if after.generation_tokens < before.generation_tokens or after.prompt_tokens < before.prompt_tokens:
         before = PodCounters(sample_time=before.sample_time)
-    prompt = _increase(before.prompt_tokens, after.prompt_tokens)
-    cached = _increase(before.cached_prompt_tokens, after.cached_prompt_tokens)
+    # Of every counter; one that fell counts from zero.
+    prompt, cached, generated, finished, rejected, steps, inter_token_seconds, inter_tokens = [
+        now - former if now >= former else now for former, now in zip(before[1:9], after[1:9], strict=True)
+    ]
     return PodChange(
-        pod=pod,
-        variant=variant,
-        seconds=after.sample_time - before.sample_time,
-        prompt=max(0.0, prompt - cached),
-        generated=_increase(before.generation_tokens, after.generation_tokens),
-        finished=_increase(before.finished_requests, after.finished_requests),
-        rejected=_increase(before.rejected_requests, after.rejected_requests),
-        steps=_increase(before.steps, after.steps),
-        inter_token_seconds=_increase(before.inter_token_sum_seconds, after.inter_token_sum_seconds),
-        inter_tokens=_increase(before.inter_token_count, after.inter_token_count),
+        pod,
+        variant,
+        after.sample_time - before.sample_time,
+        max(0.0, prompt - cached),
+        generated,
+        finished,
+        rejected,
+        steps,
+        inter_token_seconds,
+        inter_tokens,
         queued=after.waiting - before.waiting,
         begun=after.running - before.running,
     )
-
-
-def _increase(before: float, after: float) -> float:
-    """Difference of a counter; one that fell counts from zero."""
-    return after - before if after >= before else after

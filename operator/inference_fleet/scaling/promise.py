@@ -55,8 +55,8 @@ def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | No
         objectives=tuple(kept),
         first_token_seconds=_tightest(kept, FIRST_TOKEN, DEFAULT_FIRST_TOKEN_SECONDS),
         pace_seconds=_tightest(kept, PACE, DEFAULT_PACE_SECONDS),
-        target=max((objective.target for objective in kept), default=DEFAULT_TARGET),
-        window_seconds=min((objective.window_seconds for objective in kept), default=DAY_SECONDS),
+        target=max([objective.target for objective in kept], default=DEFAULT_TARGET),
+        window_seconds=min([objective.window_seconds for objective in kept], default=DAY_SECONDS),
         unreachable="; ".join(words),
     )
 
@@ -69,7 +69,7 @@ def unavoidable_share(curve: ViolationCurve, *, target: float) -> float:
 
 
 def _tightest(objectives: Sequence[ObjectiveLimit], metric: str, default: float) -> float:
-    return min((o.threshold_seconds for o in objectives if o.metric == metric), default=default)
+    return min([o.threshold_seconds for o in objectives if o.metric == metric], default=default)
 
 
 def _idle_seconds(objective: ObjectiveLimit, step: StepTimeModel, *, mean_prompt: float) -> float:

@@ -11,8 +11,10 @@ S. Shukla, R. Gupta, "Online strategies for dynamic power management", 2003 (lea
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Final
+from bisect import bisect_left
+from dataclasses import dataclass
+from operator import add
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.violation_curve import Curve
 
@@ -24,8 +26,7 @@ MEMORY_SECONDS: Final = 24 * 3600.0
 LEVELS: Final[tuple[int, ...]] = (*range(1, 17), *(round(16 * 1.08**step) for step in range(1, 73)))
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """The replicas up to one number, as far as they are more than those of the number before.
 
     used: when they were last needed (unix seconds). late: of the holds, so many would have let them go before the
@@ -50,13 +51,17 @@ class Level:
     def missed(self, replica_seconds: float) -> Level:
         """Requests came late that these replicas would have saved; the holds that had let them go pay for it."""
         late = self.late
-        return replace(self, costs=tuple([c + (place < late) * replica_seconds for place, c in enumerate(self.costs)]))
+        return self._replace(costs=tuple([c + (place < late) * replica_seconds for place, c in enumerate(self.costs)]))
 
     def kept(self, *, cold_start: float, now: float) -> bool:
         """Whether the hold that is cheapest in hindsight, this idle time included, still runs."""
         idle = now - self.used
-        costs = [cost + min(idle, hold * cold_start) for cost, hold in zip(self.costs, HOLDS_COLD_STARTS, strict=True)]
-        return idle <= HOLDS_COLD_STARTS[costs.index(min(costs))] * cold_start
+        if idle <= HOLDS_COLD_STARTS[0] * cold_start:
+            return True
+        holds = [hold * cold_start for hold in HOLDS_COLD_STARTS]
+        over = bisect_left(holds, idle)
+        costs = list(map(add, self.costs, [*holds[:over], *[idle] * (len(holds) - over)]))
+        return idle <= holds[costs.index(min(costs))]
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,11 @@ class Standby:
             if place > top and size > wanted:
                 break
             level = levels[place] if place < len(levels) else Level(used=since)
-            level = replace(level, used=now) if level.used >= before else level.begun(cold_start=cold_start, now=now)
+            level = (
+                Level(now, level.late, level.costs)
+                if level.used >= before
+                else level.begun(cold_start=cold_start, now=now)
+            )
             if foreseen < size and place <= top and level.late:
                 # Between this number and the one worth having each replica saves the same share.
                 fewer = LEVELS[place - 1] if place else 0

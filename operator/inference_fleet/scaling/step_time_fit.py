@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.pod_counters import PodChange
@@ -52,8 +52,7 @@ _UpperTriangle = tuple[float, float, float, float, float, float]
 _Three = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class StepSample:
+class StepSample(NamedTuple):
     """One pod over one tick. prefill_tokens, sequences: means per step; seconds: mean time between two tokens."""
 
     seconds: float

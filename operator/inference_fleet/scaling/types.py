@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.engine.step_time import StepTimeModel
 
@@ -75,13 +75,13 @@ class PodSample:
     @property
     def answered(self) -> bool:
         """Whether the sample can be believed: its time and its progress counters are there."""
-        return None not in (
-            self.sample_time,
-            self.running,
-            self.waiting,
-            self.generation_tokens,
-            self.prompt_tokens,
-            self.finished_requests,
+        return (
+            self.sample_time is not None
+            and self.running is not None
+            and self.waiting is not None
+            and self.generation_tokens is not None
+            and self.prompt_tokens is not None
+            and self.finished_requests is not None
         )
 
 
@@ -174,8 +174,7 @@ class Limits:
     schedules: tuple[ScheduleLimit, ...] = ()
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """One quantity that a decision rests on."""
 
     name: str
