@@ -42,7 +42,7 @@ setup-python: .venv/.synced
 setup-tools: setup-python
 	@$(BIN)/python -m inference_fleet.sandbox.tools setup
 setup-helm: setup-python
-	@$(BIN)/python -m inference_fleet.sandbox.tools setup helm helm3 kubeconform
+	@$(BIN)/python -m inference_fleet.sandbox.tools setup helm helm3 kubeconform kube-state-metrics
 setup-engine: setup-python
 	@UV=$(UV) $(BIN)/python tests/engine/setup_engine.py
 setup: setup-python setup-tools setup-helm setup-engine ## install everything the targets below need, into .venv and the user's cache

@@ -36,9 +36,16 @@ _STOP_WITHIN_SECONDS = 15.0
 class ApiServer:
     """Context manager with `url`, `token`, `kubeconfig` (a path), `kubectl(...)` and `request(...)`."""
 
-    def __init__(self, *, kubernetes_version: str = KUBERNETES_VERSION, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        kubernetes_version: str = KUBERNETES_VERSION,
+        authorization: str = "AlwaysAllow",
+        arguments: tuple[str, ...] = (),
+    ) -> None:
         self.kubernetes_version = kubernetes_version
         self.token = TOKEN
+        self._authorization = authorization
         self._arguments = arguments
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -132,7 +139,7 @@ class ApiServer:
             "--advertise-address=127.0.0.1",
             f"--cert-dir={self.folder / 'certificates'}",
             f"--token-auth-file={tokens}",
-            "--authorization-mode=AlwaysAllow",
+            f"--authorization-mode={self._authorization}",
             "--endpoint-reconciler-type=none",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",

@@ -11,7 +11,7 @@ from inference_fleet.sandbox.stubs_generation import ensure_stubs
 from inference_fleet.sandbox.tools import DEFAULT_KUBERNETES_VERSION, ToolUnavailable, shown, tool_names, tool_path
 from inference_fleet.sandbox.tools.catalog import KUBERNETES_COMMANDS
 
-# What a sandbox with real nodes runs; the rest (kwok, helm, kubeconform) is prepared when it is first asked for.
+# What a sandbox with real nodes runs; the rest (kwok, helm, ...) is prepared when it is first asked for.
 SANDBOX_TOOLS = ("ip", "nft", "etcd", *KUBERNETES_COMMANDS, "prometheus", "promtool")
 
 
@@ -21,7 +21,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("action", choices=("setup",))
     parser.add_argument("tools", nargs="*", metavar="TOOL", help="only these (default: what a sandbox needs)")
     parser.add_argument(
-        "--all", action="store_true", help="also what is otherwise prepared on first use: kwok, helm, kubeconform"
+        "--all",
+        action="store_true",
+        help="also what is otherwise prepared on first use: kwok, helm and what tests need",
     )
     parser.add_argument(
         "--kubernetes", default=DEFAULT_KUBERNETES_VERSION, metavar="VERSION", help="(default: %(default)s)"

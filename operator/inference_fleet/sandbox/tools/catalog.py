@@ -138,6 +138,9 @@ _KWOK = _family("kwok", "0.8.0", ("sigs.k8s.io/kwok/pkg/consts.Version", "v0.8.0
 _HELM4 = _family("helm4", "4.3.1", ("helm.sh/helm/v4/internal/version.version", "v4.3.1"))
 _HELM3 = _family("helm3", "3.22.0", ("helm.sh/helm/v3/internal/version.version", "v3.22.0"))
 _KUBECONFORM = _family("kubeconform", "0.8.0", ("main.version", "v0.8.0"))
+_KUBE_STATE_METRICS = _family(
+    "kube-state-metrics", "2.18.0", ("github.com/prometheus/common/version.Version", "v2.18.0")
+)
 
 _OTHERS = (
     Tool("etcd", "etcd", _ETCD, "go.etcd.io/etcd/server/v3"),
@@ -147,4 +150,5 @@ _OTHERS = (
     Tool("helm", "helm", _HELM4, "helm.sh/helm/v4/cmd/helm", ("version", "--short")),
     Tool("helm3", "helm", _HELM3, "helm.sh/helm/v3/cmd/helm", ("version", "--short")),
     Tool("kubeconform", "kubeconform", _KUBECONFORM, "github.com/yannh/kubeconform/cmd/kubeconform", ("-v",)),
+    Tool("kube-state-metrics", "kube-state-metrics", _KUBE_STATE_METRICS, "k8s.io/kube-state-metrics/v2", ("version",)),
 )
