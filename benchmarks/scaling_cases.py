@@ -172,7 +172,7 @@ def _variants() -> tuple[Case, ...]:
                     _times(_shape(name), 2.0),
                     variants=variants,
                     max_replicas=32,
-                    policies=("fleet", "llm-d-wva") if label == "both" else ("fleet",),
+                    policies=("fleet", "wva-v2") if label == "both" else ("fleet",),
                 )
             )
     return tuple(found)

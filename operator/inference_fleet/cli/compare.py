@@ -80,7 +80,8 @@ def table(document: Mapping[str, Any]) -> str:
             f" {_text(result['attainmentPercent'], 2):>7} {_text(result['worstTenMinutesPercent'], 1):>13}"
             f" {result['cost']:>9.2f} {_text(ratio, 2):>6} {result['meanReplicas']:>6.2f} {result['peakReplicas']:>5}"
         )
-    lines.append("\ncost: by the classes' prices; replica-hours where there are none (--engine)")
+    units = sorted({run["scenario"]["costUnit"] for run in document["runs"]})
+    lines.append(f"\ncost: {' or '.join(units)}; a replica costs 1 an hour where its class has no price")
     lines.append("ratio: cost divided by that of an offline optimum that keeps the promise as often\n")
     lines.append(f"{'policy':<22} {'traces':<8} {'ratio':>6} {'95 % interval':>15} {'least kept %':>13}  dominated by")
     classes = {row["traceClass"] for row in document["summary"]}

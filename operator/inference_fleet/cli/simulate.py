@@ -111,7 +111,7 @@ def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mappi
 
     lines = [
         f"{'accelerator':<{_CLASS_WIDTH}} {'promise':<8} {'kept %':>7} {'worst 10 min':>13} {'mean':>6} {'peak':>5}"
-        f" {'cost/h':>8} {'cost per 1M tokens':>19}"
+        f" {_unit(documents) + '/h':>8} {_unit(documents) + ' per 1M tokens':>19}"
     ]
     rows = []
     any_priced = any(each["priced"] for each in documents)
@@ -138,8 +138,15 @@ def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mappi
     return "\n".join(lines)
 
 
+def _unit(documents: Sequence[Mapping[str, Any]]) -> str:
+    """The currency where all that have a price have the same one."""
+    found = {each["scenario"]["costUnit"] for each in documents if each["priced"]}
+    return found.pop() if len(found) == 1 else "cost"
+
+
 def table(document: Mapping[str, Any]) -> str:
     """One run for people: whether the promise was kept and with how much, then the rest."""
+    from inference_fleet.scaling.promise import default_promise
     from inference_fleet.simulation.documents import is_kept, judged_percent, target_percent
 
     scenario, result = document["scenario"], document["result"]
@@ -149,6 +156,8 @@ def table(document: Mapping[str, Any]) -> str:
     verdict = f"promise {'kept' if is_kept(document) else 'MISSED'}, {_percent(judged_percent(document))}{promised}"
     if result["attainmentPercent"] is None:
         verdict = "no request was judged"
+    elif not scenario["objectives"]:
+        verdict = f"no objective, {_percent(result['attainmentPercent'])} served; scaled as for {default_promise()}"
     cost = f"{result['replicaHours']:.2f} replica-hours"
     all_judged = result["sent"] == scenario["requests"]
     judged = "" if all_judged else f"; judged after the first {_span(scenario['warmUpSeconds'])}"
@@ -162,7 +171,9 @@ def table(document: Mapping[str, Any]) -> str:
         f"  pace        {_quantiles(pace)}{_threshold(scenario, 'InterTokenLatency')}",
         f"  replicas    {sum(scenario['start'])} at first, at most {result['peakReplicas']};"
         f" {result['scaleEvents']} changes, {result['directionChanges']} of direction",
-        f"  cost        {result['cost']:.2f} ({cost})" if document["priced"] else f"  cost        {cost}",
+        f"  cost        {result['cost']:.2f} {scenario['costUnit']} ({cost})"
+        if document["priced"]
+        else f"  cost        {cost}",
     ]
     if not document["priced"] and len(scenario["variants"]) > 1:
         lines[-1] += f"; {_UNPRICED}"

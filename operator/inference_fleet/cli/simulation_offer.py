@@ -29,6 +29,15 @@ class Offer:
         """Whether every variant's cost is known."""
         return all(limit.cost_per_replica_hour is not None for limit in self.limits.variants)
 
+    @property
+    def cost_unit(self) -> str:
+        """The currency of the variants' classes; replica-hours where one has no price, or where currencies differ."""
+        from inference_fleet.simulation.scenario import REPLICA_HOURS
+
+        classes = [variant.accelerator for variant in self.acceptance.variants]
+        found = {known.cost.currency for known in classes if known is not None and known.cost is not None}
+        return found.pop() if self.is_priced and len(found) == 1 else REPLICA_HOURS
+
     def engines(self) -> list[tuple[str, Any, float | None]]:
         """Per variant: its name, the engine to simulate, and its cost an hour if that is known."""
         from dataclasses import replace

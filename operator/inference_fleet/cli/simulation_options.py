@@ -25,7 +25,7 @@ POLICY_NAMES: Final = (
     "aibrix-apa",
     "llm-d-slo-aware",
     "llm-d-token-aware",
-    "llm-d-wva",
+    "wva-v2",
     "dynamo-planner",
 )
 TUNED_NAMES: Final = tuple(f"{name}-tuned" for name in POLICY_NAMES if name != "fleet")
@@ -300,11 +300,12 @@ class Chosen:
                 VariantModel(name=name, engine=engine, cost_per_hour=cost or 1.0, **start_of_class)
                 for name, engine, cost in offer.engines()
             )
-            objectives = limits.objectives
+            objectives, unit = limits.objectives, offer.cost_unit
             bounds = (limits.min_replicas, limits.max_replicas)
         else:
             engine = scenario.ENGINES[options["engine"]]
             variants = (VariantModel(name=options["engine"], engine=engine, **start_of_class),)
+            unit = scenario.REPLICA_HOURS
             objectives = scenario.objectives_of(
                 first_seconds=options["first_token"],
                 pace_seconds=options["pace"],
@@ -321,6 +322,7 @@ class Chosen:
             workload=workload,
             variants=variants,
             objectives=objectives,
+            cost_unit=unit,
             min_replicas=least,
             max_replicas=most,
             start=(start, *(0 for _ in variants[1:])),

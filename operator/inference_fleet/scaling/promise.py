@@ -61,6 +61,14 @@ def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | No
     )
 
 
+def default_promise() -> str:
+    """In words, what a deployment without objectives is scaled for."""
+    return (
+        f"{100 * DEFAULT_TARGET:g} % within {DEFAULT_FIRST_TOKEN_SECONDS:g} s to the first token"
+        f" and {1000 * DEFAULT_PACE_SECONDS:g} ms a token"
+    )
+
+
 def unavoidable_share(curve: ViolationCurve, *, target: float) -> float:
     """The share of requests that miss at quiet loads, if that alone breaks the target; else 0."""
     requests, misses = curve.calm

@@ -81,6 +81,7 @@ def scenario_document(scenario: Scenario) -> Document:
             }
             for objective in scenario.objectives
         ],
+        "costUnit": scenario.cost_unit,
         "limits": {"min": scenario.min_replicas, "max": scenario.max_replicas},
         "variants": [
             {

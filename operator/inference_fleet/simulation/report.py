@@ -90,7 +90,7 @@ def _section(runs: Sequence[Finished], frontier: Frontier | None, colours: Mappi
 
 
 def _table(runs: Sequence[Finished], frontier: Frontier | None) -> str:
-    columns = ["policy", "kept %", "worst 10 min %", "first token p99", "per token p99", "cost"]
+    columns = ["policy", "kept %", "worst 10 min %", "first token p99", "per token p99", _cost(runs)]
     columns += ["by optimum"] if frontier is not None else []
     columns += ["mean replicas", "peak", "changes"]
     head = "".join(f"<th>{column}</th>" for column in columns)
@@ -183,7 +183,7 @@ def _against_optimum(
     axes.set_ylim(low - 0.1, high + 0.15)
     axes.set_xscale("log")
     _plain_ticks(axes)
-    axes.set_xlabel("cost (logarithmic)")
+    axes.set_xlabel(f"{_cost(runs)} (logarithmic)")
     axes.set_ylabel("promise kept")
     axes.grid(color="#e4e8ec", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -323,6 +323,10 @@ def _picture(figure: Any, caption: str) -> str:
 
 def _nines(percent: float) -> float:
     return -math.log10(max(1e-5, 1 - percent / 100))
+
+
+def _cost(runs: Sequence[Finished]) -> str:
+    return f"cost, {runs[0].document['scenario']['costUnit']}"
 
 
 def _name(document: Document) -> str:

@@ -59,6 +59,10 @@ QWEN_32B_2H100: Final = EngineModel(
 WARM_UP_SECONDS: Final = 600.0
 
 
+# What costs are counted in where nothing has a price.
+REPLICA_HOURS: Final = "replica-hours"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Workload:
     """The requests of a trace under a name, and the digest of the file or generator they come from.
@@ -80,7 +84,8 @@ class Workload:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """One experiment. start: ready replicas of every variant at time zero. model_error: how much slower the engines
-    are than the scaler is told, as a share (0.3 = 30 % slower). trace_class: smooth, bursty or flash.
+    are than the scaler is told, as a share (0.3 = 30 % slower). trace_class: smooth, bursty or flash. cost_unit: what
+    the variants' costs are counted in, a currency or replica-hours.
     """
 
     workload: Workload
@@ -95,6 +100,7 @@ class Scenario:
     rate_scale: float = 1.0
     warm_up_seconds: float = WARM_UP_SECONDS
     trace_class: str = "unknown"
+    cost_unit: str = REPLICA_HOURS
 
     @property
     def warm_up(self) -> float:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from inference_fleet.cli.compare import goals_missed
 from inference_fleet.cli.main import EXIT_GOAL_MISSED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, run
+from inference_fleet.engine.catalogue import built_in_accelerators
 
 ROOT = Path(__file__).parents[3]
 SMALL = ("--jobs", "1", "--max", "4", "--start", "2")
@@ -57,6 +60,40 @@ def test_simulate_takes_the_window_from_a_deployment(
     hourly.write_text(sample.replace("    thresholdMilliseconds:", "    windowHours: 1\n    thresholdMilliseconds:"))
     _, document = json_of(capsys, "simulate", "--trace", str(trace), "-f", str(hourly))
     assert {each["windowHours"] for each in document["scenario"]["objectives"]} == {1}
+
+
+def test_without_objectives_the_answer_says_what_is_scaled_for(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = yaml.safe_load((ROOT / "manifests/samples/llama-8b.yaml").read_text(encoding="utf-8"))
+    del deployment["spec"]["objectives"]
+    file = tmp_path / "saturation.yaml"
+    file.write_text(json.dumps(deployment))
+    assert run(["simulate", "--trace", str(trace), "-f", str(file), *SMALL]) == EXIT_OK
+    words = "no objective, 100.00 % served; scaled as for 99 % within 2.5 s to the first token and 200 ms a token, with"
+    assert words in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_cost_has_its_unit(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = (ROOT / "manifests/samples/llama-8b.yaml").read_text(encoding="utf-8")
+    assert run(["simulate", "--trace", str(trace), "-f", str(priced(tmp_path, sample)), *SMALL]) == EXIT_OK
+    (cost,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  cost ")]
+    assert re.fullmatch(r"  cost        \d+\.\d\d EUR \(\d+\.\d\d replica-hours\)", cost)
+    argv = ["compare", "--trace", str(trace), "--policy", "static", *SMALL]
+    assert run([*argv, "-f", str(priced(tmp_path, sample))]) == EXIT_OK
+    assert "\ncost: EUR; a replica costs" in capsys.readouterr().out
+    assert run([*argv, "--report", str(tmp_path / "r.html")]) == EXIT_OK
+    assert "\ncost: replica-hours; a replica costs" in capsys.readouterr().out
+    assert "<th>cost, replica-hours</th>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def priced(folder: Path, deployment: str) -> Path:
+    """The deployment beside a class of its own with a price."""
+    h100 = built_in_accelerators()["nvidia-h100-80gb"]
+    spec = {**h100["spec"], "cost": {"perDeviceHour": "3.5", "currency": "EUR"}}
+    file = folder / "priced.yaml"
+    file.write_text(yaml.safe_dump({**h100, "spec": spec}) + "---\n" + deployment)
+    return file
 
 
 def test_every_seed_is_a_run(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,7 @@ def test_dynamo_follows_level_and_trend() -> None:
     assert trend.predicted(120.0) == pytest.approx(129.85, abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["llm-d-token-aware", "llm-d-wva", "dynamo-planner"])
+@pytest.mark.parametrize("name", ["llm-d-token-aware", "wva-v2", "dynamo-planner"])
 def test_the_rules_follow_a_load_that_doubles(name: str) -> None:
     shape = Shape(name="step", span_seconds=2400.0, rate=lambda now: 3.0 if now < 1200 else 9.0, noise=0.0)
     scenario = Scenario(

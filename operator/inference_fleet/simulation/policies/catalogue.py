@@ -11,7 +11,7 @@ from inference_fleet.simulation.policies.hpa import HPA_CONCURRENCY, KEDA_QUEUE
 from inference_fleet.simulation.policies.knative import KNATIVE_KPA
 from inference_fleet.simulation.policies.llm_d import LLM_D_SLO_AWARE
 from inference_fleet.simulation.policies.llm_d_tokens import LLM_D_TOKEN_AWARE
-from inference_fleet.simulation.policies.llm_d_wva import LLM_D_WVA
+from inference_fleet.simulation.policies.llm_d_wva import WVA_V2
 from inference_fleet.simulation.policies.own import OWN
 from inference_fleet.simulation.policies.policy import PolicyKind
 from inference_fleet.simulation.policies.static import STATIC
@@ -28,7 +28,7 @@ POLICIES: Mapping[str, PolicyKind] = MappingProxyType(
             AIBRIX_APA,
             LLM_D_SLO_AWARE,
             LLM_D_TOKEN_AWARE,
-            LLM_D_WVA,
+            WVA_V2,
             DYNAMO_PLANNER,
         )
     }

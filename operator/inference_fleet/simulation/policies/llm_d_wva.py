@@ -167,8 +167,8 @@ def _build(limits: Limits, parameters: Mapping[str, float]) -> SaturationV2:
     return SaturationV2(limits, up=parameters["up"], down=parameters["down"])
 
 
-LLM_D_WVA = PolicyKind(
-    name="llm-d-wva",
+WVA_V2 = PolicyKind(
+    name="wva-v2",
     source="llm-d Workload Variant Autoscaler, saturation analyzer V2",
     defaults={"up": 0.85, "down": 0.70},
     build=_build,
