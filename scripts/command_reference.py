@@ -152,6 +152,7 @@ def _events() -> str:
     for reason, kind in (
         (Reason.CREATED, "Normal"),
         (Reason.SCALED, "Normal"),
+        (Reason.SCALER_MEMORY_DAMAGED, "Warning"),
         (Reason.NAME_TAKEN, "Warning"),
         (Reason.WRITE_REFUSED, "Warning"),
     ):

@@ -178,5 +178,4 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
 RESERVED: Final = (
     Reason.MINIMUM,
     Reason.DELETED,
-    Reason.SCALER_MEMORY_DAMAGED,
 )

@@ -10,17 +10,24 @@ from typing import Any, Final
 from inference_fleet.adapters.ports import AlreadyExists, Clock, Cluster, ClusterError, Conflict, NotFound, Object
 from inference_fleet.adapters.reflector import list_all
 from inference_fleet.adapters.resources import CONFIG_MAPS, INFERENCE_DEPLOYMENTS
+from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import LABEL_DEPLOYMENT, LABEL_MANAGED_BY, MANAGED_BY
+from inference_fleet.controller.event_recorder import EventRecorder
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.tick import Tick
 from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.pools import owner_uid
+from inference_fleet.planning.writes import EventNote
 from inference_fleet.scaling.memory import ScalerMemory
 
 AT_MOST_EVERY_SECONDS: Final = 900.0
 # So that a thousand objects do not write in the same second.
 WRITES_PER_ROUND: Final = 20
 DATA_KEY: Final = "memory.json"
+DAMAGED: Final = (
+    "what the scaler had learned cannot be read: it learns anew, and removes no replica until it has watched for some"
+    " minutes"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -37,9 +44,17 @@ class Checkpoints:
     """Reads and writes `<name>-scaler-memory`. Its loss costs windows that fill again, never capacity."""
 
     def __init__(
-        self, cluster: Cluster, store: Store, tick: Tick, clock: Clock, *, namespaces: tuple[str, ...]
+        self,
+        cluster: Cluster,
+        store: Store,
+        tick: Tick,
+        clock: Clock,
+        events: EventRecorder,
+        *,
+        namespaces: tuple[str, ...],
     ) -> None:
         self._cluster = cluster
+        self._events = events
         self._store = store
         self._tick = tick
         self._clock = clock
@@ -72,9 +87,15 @@ class Checkpoints:
         memory = ScalerMemory.from_json(text)
         if memory is None:
             _log.warning("the scaler's memory of %s/%s is damaged and counts as empty", *key)
+            self._tell_of_damage(key, owner)
         else:
             self._tick.remembered[key, owner] = memory
         self._written[key] = _Written(metadata["uid"], metadata["resourceVersion"], text, self._begun)
+
+    def _tell_of_damage(self, key: Key, owner: str) -> None:
+        deployment = self._store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1])
+        if deployment is not None and deployment["metadata"]["uid"] == owner:
+            self._events.note(deployment, EventNote("Warning", Reason.SCALER_MEMORY_DAMAGED, DAMAGED))
 
     async def save_due(self) -> None:
         """Write what has changed and was not written for a quarter of an hour; a few at a time."""

@@ -71,9 +71,11 @@ class Loop:
             else None
         )
         self.tick = Tick(self.store, self.queue, signals, clock, self.telemetry, settings.tick_seconds)
-        self.checkpoints = Checkpoints(cluster, self.store, self.tick, clock, namespaces=settings.namespaces)
-        executor = Executor(cluster, self.store, self.telemetry, leads=self.leads, sees=self.sees)
         self._events = EventRecorder(cluster, clock, instance=settings.identity, busy=lambda: len(self.queue) > 0)
+        self.checkpoints = Checkpoints(
+            cluster, self.store, self.tick, clock, self._events, namespaces=settings.namespaces
+        )
+        executor = Executor(cluster, self.store, self.telemetry, leads=self.leads, sees=self.sees)
         self.reconciler = Reconciler(self.store, self.queue, executor, self._events, self.tick, clock, self.telemetry)
         self.reflectors = [
             Reflector(

@@ -9,8 +9,8 @@ import pytest
 from builders.operator_world import NAMESPACE, World, world
 from inference_fleet.adapters import ports
 from inference_fleet.adapters.ports import Object
-from inference_fleet.adapters.resources import CONFIG_MAPS
-from inference_fleet.controller.checkpoints import AT_MOST_EVERY_SECONDS, DATA_KEY
+from inference_fleet.adapters.resources import CONFIG_MAPS, EVENTS
+from inference_fleet.controller.checkpoints import AT_MOST_EVERY_SECONDS, DAMAGED, DATA_KEY
 from inference_fleet.scaling.memory import ScalerMemory
 
 NAME = "llama-scaler-memory"
@@ -59,6 +59,8 @@ async def test_a_damaged_memory_counts_as_empty(text: str) -> None:
         async with w.running() as loop:
             await w.clock.advance(600)
             assert w.desired() == before
+            (told,) = [event for event in w.cluster.all(EVENTS) if event["reason"] == "ScalerMemoryDamaged"]
+            assert (told["type"], told["regarding"]["name"], told["note"]) == ("Warning", "llama", DAMAGED)
             assert loop.tick.scaled[NAMESPACE, "llama"].memory.needs
         assert ScalerMemory.from_json(saved(w)["data"][DATA_KEY]) is not None
 
