@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ class Store:
         self._children: dict[Key, dict[str, dict[str, Object]]] = {}
         self._users: dict[str, set[Key]] = {}
         self._gone: dict[tuple[str, Name], int] = {}
+        self._snapshots: dict[Key, Snapshot] = {}
 
     def put(self, resource: Resource, obj: Object) -> set[Key]:
         """Take in an object as watched, listed or written; returns the keys whose plan it may change."""
@@ -111,7 +113,20 @@ class Store:
         reported_lengths: Mapping[str, int] = _NO_LENGTHS,
         refused_write: str | None = None,
     ) -> Snapshot | None:
-        """Everything a plan looks at; None if there is no such InferenceDeployment."""
+        """Everything a plan looks at; None if there is no such InferenceDeployment.
+
+        Without loads, lengths and refusal it is the same object until something in it changes.
+        """
+        if key not in self._snapshots and (taken := self._taken(key)) is not None:
+            self._snapshots[key] = taken
+        snapshot = self._snapshots.get(key)
+        if snapshot is None or not (pod_loads or reported_lengths or refused_write):
+            return snapshot
+        return dataclasses.replace(
+            snapshot, pod_loads=pod_loads, reported_lengths=reported_lengths, refused_write=refused_write
+        )
+
+    def _taken(self, key: Key) -> Snapshot | None:
         deployment = self._objects.get(INFERENCE_DEPLOYMENTS.plural, {}).get(key)
         if deployment is None:
             return None
@@ -128,9 +143,6 @@ class Store:
             network_policies=self._children_of(key, NETWORK_POLICIES),
             accelerator_classes={name: obj for (_, name), obj in classes.items()},
             namespace_labels=None if namespace is None else dict(namespace["metadata"].get("labels") or {}),
-            pod_loads=pod_loads,
-            reported_lengths=reported_lengths,
-            refused_write=refused_write,
         )
 
     def _children_of(self, key: Key, resource: Resource) -> tuple[Object, ...]:
@@ -142,7 +154,15 @@ class Store:
         self._unlink(resource, former)
         return self._touched(resource, former)
 
+    def _outdate(self, resource: Resource, obj: Object) -> None:
+        """Forget the snapshots that this object is in."""
+        if resource in (ACCELERATOR_CLASSES, NAMESPACES):
+            self._snapshots.clear()
+        elif (key := _name(obj) if resource == INFERENCE_DEPLOYMENTS else _owner_key(obj)) is not None:
+            self._snapshots.pop(key, None)
+
     def _link(self, resource: Resource, obj: Object) -> None:
+        self._outdate(resource, obj)
         if resource == INFERENCE_DEPLOYMENTS:
             for name in _class_names(obj):
                 self._users.setdefault(name, set()).add(_name(obj))
@@ -152,6 +172,7 @@ class Store:
     def _unlink(self, resource: Resource, obj: Object | None) -> None:
         if obj is None:
             return
+        self._outdate(resource, obj)
         if resource == INFERENCE_DEPLOYMENTS:
             for name in _class_names(obj):
                 users = self._users.get(name, set())

@@ -15,7 +15,7 @@ from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key, WorkQueue
 from inference_fleet.planning.attainment_status import told_objectives
 from inference_fleet.planning.counts import current_replicas, observation_of
-from inference_fleet.planning.plan import study
+from inference_fleet.planning.plan import Case, still, study
 from inference_fleet.planning.pools import read_pools
 from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.planning.trust import trusted
@@ -62,6 +62,7 @@ class Tick:
     remembered: dict[tuple[Key, str], ScalerMemory] = field(default_factory=dict)
     scaled: dict[Key, Scaled] = field(default_factory=dict)
     last_tick: float | None = None
+    _studied: dict[Key, tuple[Snapshot, Case]] = field(default_factory=dict, repr=False)
 
     def decision(self, key: Key, snapshot: Snapshot) -> Decision | None:
         """The last decision on this object, as far as it may be acted on; None before the first tick that saw it."""
@@ -129,7 +130,7 @@ class Tick:
 
     def _decide(self, key: Key, fleet: FleetSamples, samples: Mapping[str, PodSample], now: float) -> None:
         snapshot = self.store.snapshot(key)
-        case = study(snapshot, now=now) if snapshot is not None and _scales(snapshot) else None
+        case = self._case(key, snapshot, now) if snapshot is not None and _scales(snapshot) else None
         if snapshot is None or case is None or case.limits is None:
             self._set_aside(key)
             return
@@ -161,6 +162,13 @@ class Tick:
         elif _attainment_is_news(snapshot, decision, now=now):
             self.queue.add(key)
 
+    def _case(self, key: Key, snapshot: Snapshot, now: float) -> Case:
+        """What the object asks for; most have not changed since the last tick."""
+        former, case = self._studied.get(key, (None, None))
+        case = study(snapshot, now=now) if case is None or former is not snapshot else still(case, snapshot, now=now)
+        self._studied[key] = snapshot, case
+        return case
+
     def _set_aside(self, key: Key) -> None:
         """No decision is made on the object now: the last one ages and is not acted on; what was learned stays."""
         if (entry := self.scaled.pop(key, None)) is not None:
@@ -171,6 +179,8 @@ class Tick:
         there = set(self.store.deployments())
         for key in self.scaled.keys() - there:
             del self.scaled[key]
+        for key in self._studied.keys() - there:
+            del self._studied[key]
         for key, uid in [of for of in self.remembered if self._uid(of[0]) != of[1]]:
             # Also where a successor has taken the name.
             del self.remembered[key, uid]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
@@ -80,6 +80,13 @@ def study(snapshot: Snapshot, *, now: float) -> Case:
         force = accept(former.spec, snapshot) if former else None
     limits = object_limits(snapshot, force, pools, now=now) if force else None
     return Case(pools, records, acceptance, record, force, limits)
+
+
+def still(case: Case, snapshot: Snapshot, *, now: float) -> Case:
+    """The case of an unchanged snapshot at another time: schedules alone come and go."""
+    if case.force is None or case.limits is None or not case.limits.schedules:
+        return case
+    return replace(case, limits=object_limits(snapshot, case.force, case.pools, now=now))
 
 
 def plan(snapshot: Snapshot, decision: Decision | None, now: float) -> Plan:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference_fleet.adapters.ports import Object
+from inference_fleet.adapters.ports import Object, Resource
 from inference_fleet.adapters.resources import (
     ACCELERATOR_CLASSES,
     CONTROLLER_REVISIONS,
@@ -68,6 +68,34 @@ def test_a_snapshot_holds_the_object_its_children_and_all_classes(store: Store) 
     assert list(snapshot.accelerator_classes) == ["h100"]
     assert snapshot.namespace_labels == {"team": "a"}
     assert store.snapshot(("chat", "gone")) is None
+
+
+def test_a_snapshot_is_the_same_until_something_in_it_changes(store: Store) -> None:
+    changes: list[tuple[Resource, Object]] = [
+        (PODS, pod("p")),
+        (PODS, pod("p", 2)),
+        (INFERENCE_DEPLOYMENTS, deployment(2)),
+        (ACCELERATOR_CLASSES, {"metadata": {"name": "h100", "resourceVersion": "1"}}),
+        (NAMESPACES, {"metadata": {"name": "chat", "resourceVersion": "1", "labels": {"team": "x"}}}),
+    ]
+    for resource, obj in changes:
+        former = store.snapshot(KEY)
+        assert store.snapshot(KEY) is former
+        store.put(resource, obj)
+        assert store.snapshot(KEY) != former
+    former = store.snapshot(KEY)
+    store.remove(PODS, pod("p", 3))
+    assert former is not None
+    assert (now := store.snapshot(KEY)) is not None
+    assert (len(former.pods), len(now.pods)) == (1, 0)
+    store.remove(INFERENCE_DEPLOYMENTS, deployment(3))
+    assert store.snapshot(KEY) is None
+
+
+def test_a_change_elsewhere_leaves_a_snapshot_as_it_is(store: Store) -> None:
+    former = store.snapshot(KEY)
+    store.put(PODS, pod("other", labels={"inferencefleet.io/deployment": "mistral"}))
+    assert store.snapshot(KEY) is former
 
 
 def test_a_pod_is_trimmed_to_what_a_plan_reads() -> None:
