@@ -74,6 +74,8 @@ def test_helms_own_check_finds_nothing() -> None:
         ("prometheus.url=prometheus:9090", "/prometheus/url"),
         ("prometheus.url=http://user:password@prometheus:9090", "/prometheus/url"),
         ("prometheus.token.name=x", "/prometheus/token"),
+        ("prometheus.password.key=x", "/prometheus/password"),
+        ("prometheus.tenantHeader=X Scope", "/prometheus/tenantHeader"),
         ("namespaces={Chat}", "/namespaces/0"),
         ("image.digest=latest", "/image/digest"),
         ("acceleratorCatalogue.prices.nvidia-l4.perHour=1", "/acceleratorCatalogue/prices/nvidia-l4"),
@@ -210,6 +212,18 @@ def test_with_every_switch_on_the_pod_stays_restricted(tmp_path: Path) -> None:
     policy = one(objects, "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443, 9090, 8000}
+
+
+def test_a_tenant_of_a_shared_prometheus_and_a_users_password_reach_the_operator(tmp_path: Path) -> None:
+    prometheus = {"tenant": "ml", "user": "fleet", "password": {"name": "login", "key": "secret"}}
+    spec = one(rendered(values={"prometheus": prometheus}, folder=tmp_path), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert environment["INFERENCE_FLEET_PROMETHEUS_USER"] == "fleet"
+    assert environment["INFERENCE_FLEET_PROMETHEUS_PASSWORD_FILE"] == "/etc/prometheus-password/secret"
+    assert environment["INFERENCE_FLEET_PROMETHEUS_TENANT"] == "ml"
+    assert environment["INFERENCE_FLEET_PROMETHEUS_TENANT_HEADER"] == "X-Scope-OrgID"
+    assert {"name": "prometheus-password", "secret": {"secretName": "login", "optional": True}} in spec["volumes"]
 
 
 @pytest.mark.skipif(not prepared("helm3"), reason="helm 3 is not in the cache")

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import requests
@@ -28,11 +29,14 @@ LONGEST_PROBLEM: Final = 200
 
 _SELECTOR: Final = '{inference_deployment!=""}'
 _POD: Final = "namespace, pod"
+# Labels by which one engine's series differ: its cores (data parallel), why a request ended or was turned away.
+_OWN: Final = "engine, finished_reason, reason"
 
 
 def _by_pod(operation: str, values: str) -> str:
-    # A pod that two jobs scrape shows twice: the larger one counts. Fewer labels are fewer bytes to read.
-    return f"max by ({_POD}) ({operation} by ({_POD}, job, instance) ({values}))"
+    # A pod that two jobs scrape, or that both of a pair of Prometheus report, shows twice: the larger one counts. Only
+    # the labels of vLLM's own are added up. Fewer labels in the answer are fewer bytes to read.
+    return f"max by ({_POD}) ({operation} without ({_OWN}) ({values}))"
 
 
 def _sum(metric: str) -> str:
@@ -71,8 +75,9 @@ def histogram_query(metric: str, edges_seconds: Iterable[float]) -> str:
     # Prometheus writes 1.0 since its third version, and wrote 1 before.
     words = [f"{edge:g}".replace(".", "[.]") + ("([.]0)?" if edge.is_integer() else "") for edge in edges_seconds]
     selector = f'{_SELECTOR[:-1]},le=~"{"|".join([*words, "[+]Inf"])}"}}'
-    name = OBJECTIVE_FAMILIES[metric]
-    return f"sum by (namespace, inference_deployment, inference_variant, le) ({name}_bucket{selector})"
+    variant = "namespace, inference_deployment, inference_variant"
+    once = f"max by ({variant}, pod, engine, le) ({OBJECTIVE_FAMILIES[metric]}_bucket{selector})"
+    return f"sum by ({variant}, le) ({once})"
 
 
 class _Unreadable(Exception):
@@ -83,30 +88,45 @@ Row = tuple[Mapping[str, str], float]
 Query = Callable[[str, float], list[Row]]
 
 
-class _TokenFromFile(requests.auth.AuthBase):
-    """A bearer token that may be renewed while we run, as projected tokens are."""
+class _SecretFromFile(requests.auth.AuthBase):
+    """A bearer token, or the password of a user, that may be renewed while we run, as projected tokens are."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, user: str | None) -> None:
         self._path = path
+        self._user = user
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        token = self._path.read_text(encoding="utf-8", errors="replace").strip()
-        if not token.isascii() or not token.isprintable() or not token:
+        secret = self._path.read_text(encoding="utf-8", errors="replace").strip()
+        if not secret.isascii() or not secret.isprintable() or not secret:
             # The client would repeat the header in its own error.
-            raise OSError(f"{self._path} holds no bearer token")
-        request.headers["Authorization"] = f"Bearer {token}"
+            raise OSError(f"{self._path} holds no {'bearer token' if self._user is None else 'password'}")
+        if self._user is not None:
+            requests.auth.HTTPBasicAuth(self._user, secret)(request)
+            return request
+        request.headers["Authorization"] = f"Bearer {secret}"
         return request
 
 
 class PrometheusSignals:
     """Signals port. requests is not promised to be thread-safe, so one thread of its own asks."""
 
-    def __init__(self, url: str, *, token_file: str | None = None, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token_file: str | None = None,
+        user: str | None = None,
+        password_file: str | None = None,
+        ca_file: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         session = requests.Session()
+        session.headers.update(headers)
         session.trust_env = False
         session.verify = ca_file or True
-        if token_file is not None:
-            session.auth = _TokenFromFile(Path(token_file))
+        secret_file = token_file or password_file
+        if secret_file is not None:
+            session.auth = _SecretFromFile(Path(secret_file), user=user)
         self._client = PrometheusConnect(
             url,
             session=session,

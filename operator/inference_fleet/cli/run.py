@@ -52,6 +52,9 @@ def _run(**options: Any) -> None:
 
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if not where:
+            # Of several settings together; it names them itself.
+            raise click.UsageError(sentence(first)) from error
         flag = f"--{where.replace('_', '-')}"
         raise click.UsageError(f"{flag} ({_variable(where)}): {sentence(first)}") from error
     # kopf alone takes half a second to import: not for --help.

@@ -177,8 +177,14 @@ def _kopf_settings() -> kopf.OperatorSettings:
 
 
 def _signals(settings: Settings) -> PrometheusSignals:
+    tenant = settings.prometheus_tenant
     return PrometheusSignals(
-        settings.prometheus_url, token_file=settings.prometheus_token_file, ca_file=settings.prometheus_ca_file
+        settings.prometheus_url,
+        token_file=settings.prometheus_token_file,
+        user=settings.prometheus_user,
+        password_file=settings.prometheus_password_file,
+        ca_file=settings.prometheus_ca_file,
+        headers={} if tenant is None else {settings.prometheus_tenant_header: tenant},
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -22,6 +22,20 @@ class Settings(BaseSettings):
     )
     prometheus_token_file: str | None = Field(
         default=None, description="File with a bearer token for Prometheus; it is read for every query."
+    )
+    prometheus_user: str | None = Field(
+        default=None, pattern=r"^[!-9;-~]{1,128}$", description="User for Prometheus, with prometheus_password_file."
+    )
+    prometheus_password_file: str | None = Field(
+        default=None, description="File with the password of prometheus_user; it is read for every query."
+    )
+    prometheus_tenant: str | None = Field(
+        default=None, pattern=r"^[!-~]{1,150}$", description="Tenant to query, of Mimir, Cortex or Thanos."
+    )
+    prometheus_tenant_header: str = Field(
+        default="X-Scope-OrgID",
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="Header that names the tenant; Thanos reads THANOS-TENANT.",
     )
     namespaces: str = Field(
         default="", description="Namespaces to work in, separated by commas. All namespaces if empty."
@@ -62,8 +76,18 @@ class Settings(BaseSettings):
             raise ValueError("must begin with http:// or https://")
         if "@" in value:
             # The address is told in conditions and logs.
-            raise ValueError("must not hold a user or a password: use prometheus_token_file")
+            raise ValueError(
+                "must not hold a user or a password: use prometheus_token_file, or prometheus_user and its file"
+            )
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _has_one_login(self) -> Self:
+        if (self.prometheus_user is None) != (self.prometheus_password_file is None):
+            raise ValueError("--prometheus-user and --prometheus-password-file belong together")
+        if self.prometheus_user is not None and self.prometheus_token_file is not None:
+            raise ValueError("--prometheus-token-file and --prometheus-user exclude each other")
+        return self
 
     @property
     def namespace_names(self) -> tuple[str, ...]:

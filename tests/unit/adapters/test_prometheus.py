@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -232,6 +233,34 @@ async def test_a_renewed_token_is_sent_without_a_restart(tmp_path: Path) -> None
             assert (await signals.sample(at=AT, promised=PROMISED)).problem is None
         await signals.close()
     assert set(sent) == {"Bearer old", "Bearer new"}
+
+
+async def test_a_tenant_and_a_users_password_are_sent(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("sesame\n")
+    sent: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        sent.append((request.headers["Authorization"], request.headers["X-Scope-OrgID"]))
+        return web.json_response(vector())
+
+    application = web.Application()
+    application.router.add_get("/prometheus/api/v1/query", answer)
+    async with TestServer(application) as server:
+        signals = PrometheusSignals(
+            f"{str(server.make_url('')).rstrip('/')}/prometheus",
+            user="fleet",
+            password_file=str(password),
+            headers={"X-Scope-OrgID": "team-a|team-b"},
+        )
+        assert (await signals.sample(at=AT, promised=PROMISED)).problem is None
+        await signals.close()
+    assert set(sent) == {("Basic " + base64.b64encode(b"fleet:sesame").decode(), "team-a|team-b")}
+
+
+def test_what_two_of_a_pair_report_is_one_engine_and_only_vllms_own_labels_are_added_up() -> None:
+    assert "sum without (engine, finished_reason, reason) (vllm:num_requests_running" in POD_QUERIES["running"]
+    assert FIRST_TOKENS.startswith("sum by (namespace, inference_deployment, inference_variant, le) (max by (")
 
 
 @pytest.mark.parametrize("content", [None, "", "two\nlines", "sch\u00e4tz"])

@@ -45,6 +45,11 @@ def test_a_missing_kubeconfig_is_told_in_one_line(tmp_path: Path, capfd: pytest.
     [
         (["--port", "99999"], "--port (INFERENCE_FLEET_PORT): "),
         (["--prometheus-url", "prometheus:9090"], "--prometheus-url (INFERENCE_FLEET_PROMETHEUS_URL): "),
+        (["--prometheus-user", "x"], "--prometheus-user and --prometheus-password-file belong together"),
+        (
+            ["--prometheus-tenant-header", "a b"],
+            "--prometheus-tenant-header (INFERENCE_FLEET_PROMETHEUS_TENANT_HEADER): ",
+        ),
         (["--tick-seconds", "0"], "--tick-seconds (INFERENCE_FLEET_TICK_SECONDS): "),
         (["--workers", "many"], "'--workers'"),
         (["--log-level", "loud"], "'--log-level'"),
