@@ -59,6 +59,10 @@ def release(server: ApiServer, request: pytest.FixtureRequest) -> Release:
     return Release(server, request.param)
 
 
+def chart_version() -> str:
+    return str(yaml.safe_load((CHART_FOLDER / "Chart.yaml").read_text(encoding="utf-8"))["version"])
+
+
 def sample() -> str:
     """The sample deployment as people apply it."""
     return (ROOT / "manifests/samples/llama-8b.yaml").read_text(encoding="utf-8")
@@ -69,6 +73,8 @@ def test_a_release_from_install_to_uninstall(
 ) -> None:
     notes = release.helm("install", "fleet", CHART, "--create-namespace", "--set", "acceleratorCatalogue.install=true")
     assert "NOT INSTALLED YET: the accelerator catalogue" in notes
+    # Without a word, pods would only wait in ImagePullBackOff.
+    assert f"This image is not published yet: ghcr.io/inference-fleet/operator:{chart_version()}." in notes
     first = release.versions()
     assert {"Deployment/inference-fleet", "ClusterRole/inference-fleet"} <= first.keys()
     assert not [name for name in first if name.startswith("AcceleratorClass/")]
@@ -127,7 +133,9 @@ def uids(release: Release) -> dict[str, str]:
 def test_a_release_takes_over_what_an_uninstall_has_left(release: Release) -> None:
     # Kinds of a neighbour that is not there are named and left out, not stumbled over.
     asked = [f"monitoring.{each}.enabled=true" for each in ("serviceMonitor", "podMonitor", "rules")]
+    asked.append("image.repository=mine")
     notes = release.helm("install", "fleet", CHART, "--create-namespace", "--set", ",".join(asked))
+    assert "not published" not in notes
     assert "NOT INSTALLED: PodMonitor, PrometheusRule, ServiceMonitor. They were asked for" in notes
     release.helm("uninstall", "fleet")
     before = {name: version for name, version in release.versions().items() if "CustomResource" in name}
