@@ -12,18 +12,12 @@ from typing import Final, NamedTuple
 from inference_fleet.scaling.attainment import attainments
 from inference_fleet.scaling.bounds import Bounded, within_bounds
 from inference_fleet.scaling.changed import changed
-from inference_fleet.scaling.estimate import Estimate, estimated
-from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, held, largest_step_down, young_until
+from inference_fleet.scaling.estimate import Estimate, carriers_of, estimated
+from inference_fleet.scaling.fleets import carries, cheaper_fleet, smallest, step_down, wanted_fleet, without_hindrance
+from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, Held, held, young_until
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.signals import FleetLoad, read_signals
-from inference_fleet.scaling.spread import (
-    ROUNDING,
-    Carrier,
-    cheaper_fleet,
-    replicas_for_load,
-    split_total,
-    worths_by_cost,
-)
+from inference_fleet.scaling.spread import ROUNDING, Carrier, capacity, split_total, together
 from inference_fleet.scaling.types import (
     Decision,
     Limits,
@@ -32,7 +26,6 @@ from inference_fleet.scaling.types import (
     Rule,
     SignalState,
     Term,
-    VariantObservation,
 )
 
 # Idleness is believed after this long without a token: shorter than the hold, longer than a gap in a chat.
@@ -40,30 +33,48 @@ IDLE_AFTER_SECONDS: Final = 60.0
 
 
 class _Situation(NamedTuple):
-    """Counts of replicas the rules look at.
+    """Fleets that the rules look at: replicas by variant.
 
-    wanted: what the load takes, in replicas of the first variant; need: in the cheapest replicas that carry it.
-    current: what the ReplicaSets ask for; removable: worths of those, the dearest first, that may go. raised: those
-    that serve or will, and what the load takes beyond; lacks: some variant needs more than its ReplicaSets ask for.
-    idle: seconds of proved idleness.
+    wanted: what the load takes, in replicas of the first variant; need: the fleet that carries it. hold: what is held;
+    None while the scaler is young. current: what the ReplicaSets ask for. raised: with what the load takes beyond those
+    that serve or will, or with a cheaper fleet beside them. idle: seconds of proved idleness.
     """
 
     wanted: float
-    need: int
-    current: int
-    removable: tuple[float, ...]
-    raised: int
-    lacks: bool
+    need: dict[str, int]
+    hold: Held | None
+    current: dict[str, int]
+    raised: dict[str, int]
+    carriers: tuple[Carrier, ...]
     idle: float
+
+    @property
+    def total(self) -> int:
+        """Replicas that the ReplicaSets ask for."""
+        return sum(self.current.values())
+
+    @property
+    def lacks(self) -> bool:
+        """Whether some variant needs more than its ReplicaSets ask for."""
+        return any(count > self.current.get(name, 0) for name, count in self.raised.items())
+
+    def smallest(self, keep: float) -> dict[str, int]:
+        """Of the current replicas, those that are enough for `keep`."""
+        return smallest(self.current, keep, self.carriers)
 
 
 class _Wish(NamedTuple):
-    """What one rule wants, before bounds."""
+    """What one rule wants, before bounds: replicas by variant."""
 
-    replicas: int
+    fleet: dict[str, int]
     rule: Rule
     message: str
     scale_down_allowed_after: float | None = None
+
+    @property
+    def replicas(self) -> int:
+        """Of all variants."""
+        return sum(self.fleet.values())
 
 
 def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: float) -> tuple[Decision, ScalerMemory]:
@@ -76,43 +87,28 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     idle_since = _since(memory.idle_since, load, SignalState.IDLE, now=now)
     current = {variant.name: variant.desired for variant in observation.variants}
     total = sum(current.values())
-    kept, needs = current, memory.needs
+    needs = learned.needs
     terms: tuple[Term, ...] = ()
     unreachable = "" if estimate is None else estimate.unreachable
     if estimate is None:
-        carriers = _carriers(observation, limits, worth=(1.0,) * len(limits.variants))
+        carriers = carriers_of(observation, limits)
         # unknown: hold. 5 ready, Prometheus gone -> 5; read as zero it would be the minimum.
-        wish = _Wish(total, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {total}")
+        wish = _Wish(current, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {total}")
     else:
-        carriers = _carriers(observation, limits, worth=estimate.worth)
+        carriers = estimate.carriers
         idle = 0.0 if idle_since is None else now - idle_since
         # Nothing to do is no forecast: idleness goes down to the minimum.
-        carried = 0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
-        wanted = max(carried, estimate.standby) if carried else 0
-        need = replicas_for_load(wanted, carriers, kept={})
-        raised = replicas_for_load(wanted, carriers, kept={v.name: _coming(v) for v in observation.variants})
-        if not any(count > current.get(name, 0) for name, count in raised.items()):
-            raised = cheaper_fleet(current, need, carriers, cold_start=estimate.cold_start, most=limits.max_replicas)
-        situation = _Situation(
-            wanted=wanted,
-            need=sum(need.values()),
-            current=total,
-            removable=worths_by_cost(current, carriers),
-            raised=sum(raised.values()),
-            lacks=any(count > current.get(name, 0) for name, count in raised.items()),
-            idle=idle,
-        )
+        carried = 0.0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
+        situation = _situation(learned, estimate, current, limits, carried=carried, idle=idle, now=now)
         wish = _wish(learned, load, situation, estimate, now=now)
         # Without those that stand by: they are no need that lasts because it lasts.
-        needs = (*needs, (now, float(carried)))[-MAXIMUM_NEEDS:]
-        if wish.rule in (Rule.BACKLOG, Rule.SATURATION, Rule.FORECAST):
-            kept = raised
-        terms = _terms(load, estimate, carriers, need)
+        needs = (*needs, (now, carried / estimate.unit))[-MAXIMUM_NEEDS:]
+        terms = _terms(load, estimate, situation.need)
     bounded = within_bounds(wish.replicas, limits, now=now)
     # A recommendation that nobody follows is no step down: the next one is not rate-limited by it.
     lowers = limits.mode is Mode.AUTOMATIC and bounded.replicas < total
     if limits.mode is Mode.AUTOMATIC:
-        decision = _automatic(wish, bounded, carriers, kept=kept, load=load, terms=terms, now=now)
+        decision = _automatic(wish, bounded, carriers, load=load, terms=terms, now=now)
     else:
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
     kept_promises = attainments(learned.attained, limits.objectives, now=now)
@@ -125,73 +121,100 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     )
 
 
+def _situation(
+    memory: ScalerMemory,
+    estimate: Estimate,
+    current: dict[str, int],
+    limits: Limits,
+    *,
+    carried: float,
+    idle: float,
+    now: float,
+) -> _Situation:
+    carriers, cold_start = estimate.carriers, estimate.cold_start
+    wanted = max(carried, estimate.standby) if carried else 0.0
+    need = wanted_fleet(wanted, carriers, main=estimate.main, cold_start=cold_start, most=limits.max_replicas)
+    assert memory.started is not None
+    hold = held(memory.needs, need=wanted / estimate.unit, cold_start=cold_start, started=memory.started, now=now)
+    hold = None if hold is None else Held(hold.replicas * estimate.unit, hold.lets_go)
+    coming = {carrier.name: carrier.coming for carrier in carriers}
+    # Replicas that start count; those without a device or that fail do not, so another variant takes their share: 3
+    # wanted of a, 1 of them unschedulable -> 1 of b.
+    if not carries(coming, wanted, carriers):
+        raised = together(coming, need)
+    elif hold is not None:
+        # Moved is what the hold window takes: a load of a moment would have the fleet move to and fro.
+        raised = cheaper_fleet(
+            coming, hold.replicas, carriers, main=estimate.main, cold_start=cold_start, most=limits.max_replicas
+        )
+    else:
+        raised = coming
+    return _Situation(wanted=wanted, need=need, hold=hold, current=current, raised=raised, carriers=carriers, idle=idle)
+
+
 def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate: Estimate, *, now: float) -> _Wish:
     """The rules, strongest first. Each branch is one rule."""
-    need, current, cold_start = situation.need, situation.current, estimate.cold_start
-    # up: at once, in one step. Replicas that start count; those without a device or that fail do not, so another
-    # variant takes their share: 3 wanted of a, 1 of them unschedulable -> 1 of b.
+    current, total, cold_start = situation.current, situation.total, estimate.cold_start
+    need = sum(situation.need.values())
+    # up: at once, in one step.
     if situation.lacks:
         rule, message = _up(load, situation, estimate)
         return _Wish(situation.raised, rule, message)
     # down is frozen while some pods are unknown: they may carry the load that is not seen.
     if load.answered < load.ready:
         return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}: no scale-down until they do")
-    assert memory.started is not None
-    hold = held(memory.needs, need=situation.wanted, cold_start=cold_start, started=memory.started, now=now)
+    freed = without_hindrance(current, situation.carriers)
+    if freed != current and not carries(current, situation.wanted, situation.carriers):
+        words = f"{sum(freed.values())} replicas carry as much as {total} of unlike variants"
+        return _Wish(freed, Rule.DOWN_RATE, words)
+    hold = situation.hold
     if hold is None:
-        words = f"{need} would do; hold {current} while the scaler is young"
+        assert memory.started is not None
+        words = f"{need} would do; hold {total} while the scaler is young"
         return _Wish(current, Rule.HOLD, words, young_until(started=memory.started, cold_start=cold_start))
-    surplus = _surplus(situation.removable, keep=hold.replicas)
-    if surplus == 0:
-        if _surplus(situation.removable, keep=situation.wanted) == 0:
+    goal = situation.smallest(hold.replicas)
+    enough = sum(goal.values())
+    if enough == total:
+        if sum(situation.smallest(situation.wanted).values()) == total:
             return _Wish(current, Rule.HOLD, _enough(situation, estimate))
-        words = f"{need} would do now; hold {current} for the peak of the last minutes"
+        words = f"{need} would do now; hold {total} for the peak of the last minutes"
         return _Wish(current, Rule.HOLD, words, hold.lets_go)
     next_down = (memory.last_down or -math.inf) + cold_start
     if now < next_down:
-        return _Wish(current, Rule.DOWN_RATE, f"{current - surplus} would do; one step down per cold start", next_down)
-    lowered = current - min(surplus, largest_step_down(current))
+        return _Wish(current, Rule.DOWN_RATE, f"{enough} would do; one step down per cold start", next_down)
+    lowered = step_down(current, goal, situation.carriers)
     if situation.idle >= IDLE_AFTER_SECONDS:
-        return _Wish(lowered, Rule.IDLE, f"no request for {situation.idle:.0f} s: {lowered} replicas")
-    words = f"{current - surplus} were enough for {HOLD_COLD_STARTS * cold_start:.0f} s"
+        words = f"no request for {situation.idle:.0f} s: {sum(lowered.values())} replicas"
+        return _Wish(lowered, Rule.IDLE, words)
+    words = f"{enough} were enough for {HOLD_COLD_STARTS * cold_start:.0f} s"
     return _Wish(lowered, Rule.DOWN_RATE, words)
 
 
 def _enough(situation: _Situation, estimate: Estimate) -> str:
     if estimate.standby > estimate.choice.replicas:
         return f"{estimate.choice.replicas:.0f} replicas would do; {_stand_by(situation)}"
-    return f"{situation.need} of {situation.current} replicas carry the load"
+    return f"{sum(situation.need.values())} of {situation.total} replicas carry the load"
 
 
 def _stand_by(situation: _Situation) -> str:
-    return f"{situation.need} stand by for loads like those that came unforeseen"
-
-
-def _surplus(removable: tuple[float, ...], *, keep: float) -> int:
-    """How many replicas may go, the dearest first, while those that stay carry `keep`."""
-    capacity = sum(removable)
-    for count, worth in enumerate(removable):
-        capacity -= worth
-        if capacity < keep - ROUNDING:
-            return count
-    return len(removable)
+    return f"{sum(situation.need.values())} stand by for loads like those that came unforeseen"
 
 
 def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rule, str]:
     """Why more are needed, and in words."""
-    demand, forecast = estimate.demand, estimate.outlook.demand
+    demand, forecast, raised = estimate.demand, estimate.outlook.demand, sum(situation.raised.values())
     turned_away = f" ({load.rejected:.0f} were turned away)" if load.rejected else ""
     if estimate.queue_breaks_promise or load.waiting + load.rejected > load.running:
         words = f"{load.running:.0f} requests run and {load.waiting:.0f} wait{turned_away}"
-        return Rule.BACKLOG, f"{words}: {situation.raised} replicas carry them"
-    if demand > situation.current:
+        return Rule.BACKLOG, f"{words}: {raised} replicas carry them"
+    if demand > capacity(situation.current, situation.carriers):
         words = f"{load.running:.0f} requests run and {load.waiting:.0f} wait, as much as {demand:.1f} full replicas do"
-        return Rule.SATURATION, f"{words}{turned_away}: {situation.raised} carry them"
+        return Rule.SATURATION, f"{words}{turned_away}: {raised} carry them"
     words = f"the load fills {demand:.1f} replicas now and {forecast:.1f} in {estimate.cold_start:.0f} s"
     if estimate.standby > estimate.choice.replicas:
         return Rule.FORECAST, f"{words}{turned_away}; {_stand_by(situation)}"
     misses = f"{100 * estimate.choice.misses:.2g} % of the requests may be late"
-    return Rule.FORECAST, f"{words}{turned_away}: with {situation.raised}, {misses}"
+    return Rule.FORECAST, f"{words}{turned_away}: with {raised}, {misses}"
 
 
 def _since(former: float | None, load: FleetLoad, state: SignalState, *, now: float) -> float | None:
@@ -206,14 +229,13 @@ def _automatic(
     bounded: Bounded,
     carriers: tuple[Carrier, ...],
     *,
-    kept: dict[str, int],
     load: FleetLoad,
     terms: tuple[Term, ...],
     now: float,
 ) -> Decision:
     return Decision(
         time=now,
-        replicas=split_total(bounded.replicas, carriers, kept),
+        replicas=_spread(wish, bounded, carriers),
         recommended=bounded.replicas,
         rule=bounded.rule or wish.rule,
         message=_message(wish, bounded, load),
@@ -222,6 +244,15 @@ def _automatic(
         limited_by=bounded.limited_by,
         scale_down_allowed_after=wish.scale_down_allowed_after,
     )
+
+
+def _spread(wish: _Wish, bounded: Bounded, carriers: tuple[Carrier, ...]) -> tuple[tuple[str, int], ...]:
+    """The fleet as it is wished where no bound changes it; else their total over the variants."""
+    if all(c.limits.min_replicas <= wish.fleet.get(c.name, 0) <= c.usable for c in carriers) and (
+        bounded.replicas == wish.replicas
+    ):
+        return tuple((carrier.name, wish.fleet.get(carrier.name, 0)) for carrier in carriers)
+    return split_total(bounded.replicas, carriers, wish.fleet)
 
 
 def _message(wish: _Wish, bounded: Bounded, load: FleetLoad) -> str:
@@ -266,27 +297,8 @@ def _followed(
     )
 
 
-def _coming(variant: VariantObservation) -> int:
-    """Replicas that serve or will: unschedulable and failing ones are not on their way."""
-    return max(0, variant.desired - variant.unschedulable - variant.failing)
-
-
-def _carriers(observation: Observation, limits: Limits, *, worth: tuple[float, ...]) -> tuple[Carrier, ...]:
-    seen = {variant.name: variant for variant in observation.variants}
-    return tuple(
-        Carrier(
-            limits=variant,
-            seen=seen.get(variant.name) or VariantObservation(name=variant.name, desired=0, ready=0),
-            worth=value,
-        )
-        for variant, value in zip(limits.variants, worth, strict=True)
-    )
-
-
-def _terms(
-    load: FleetLoad, estimate: Estimate, carriers: tuple[Carrier, ...], need: dict[str, int]
-) -> tuple[Term, ...]:
-    seen = load.sample_time
+def _terms(load: FleetLoad, estimate: Estimate, need: dict[str, int]) -> tuple[Term, ...]:
+    seen, carriers = load.sample_time, estimate.carriers
     return (
         Term("running", load.running, "requests", sample_time=seen),
         Term("waiting", load.waiting, "requests", sample_time=seen),
@@ -298,7 +310,7 @@ def _terms(
         Term("unavoidableMisses", 100 * estimate.floor, "percent of requests"),
         Term("errorBudgetSpent", 100 * estimate.spent, "percent"),
         Term("price", estimate.price, "replicas for all requests"),
-        Term("standby", float(estimate.standby), "replicas"),
+        Term("standby", estimate.standby, "replicas"),
         Term("coldStart", estimate.cold_start, "seconds"),
         *(
             Term(f"worth/{c.limits.name}", c.worth, f"replicas of {carriers[0].limits.name}", need.get(c.limits.name))

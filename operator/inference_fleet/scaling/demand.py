@@ -5,6 +5,7 @@ Source: design, sections 2 and 3.2, with the capacity of a steady state in place
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -24,6 +25,8 @@ USABLE_SHARE: Final = 0.92
 BACKLOG_SECONDS: Final = 30.0
 # Less demand than this makes no difference to the replicas; it keeps logarithms finite.
 LEAST_DEMAND: Final = 0.02
+# Of a full replica's time, the least that is not work by tokens; it keeps quotients finite.
+LEAST_LEFT: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,24 @@ def rates_of(load: FleetLoad, traffic: Traffic) -> Rates | None:
     if not load.changes:
         return None
     share = load.moving_share
-    return Rates(max(0.0, arrivals) * share, max(0.0, prompt) * share, max(0.0, generated) * share)
+    rates = Rates(max(0.0, arrivals) * share, max(0.0, prompt) * share, max(0.0, generated) * share)
+    if load.arrival_rate is None:
+        return rates
+    # A gateway knows what came. What the engines have not seen of it, or have seen before, is of mean length.
+    unseen = load.arrival_rate - rates.arrivals
+    return Rates(
+        load.arrival_rate,
+        max(0.0, rates.prompt + unseen * mean_prompt),
+        max(0.0, rates.generated + unseen * mean_output),
+    )
 
 
 class Need(NamedTuple):
     """Replicas of one variant that the load takes at the nominal limit: by tokens that come, by what they hold.
 
     queue_seconds: of one replica, to serve what waits. unit: seconds of one replica per prompt token; request_seconds:
-    for a mean request.
+    for a mean request. full: requests under way in a full replica; fixed: the share of their time in it that is the
+    same however few they are.
     """
 
     compute: float
@@ -116,6 +129,8 @@ class Need(NamedTuple):
     queue_seconds: float
     unit: float
     request_seconds: float
+    full: float
+    fixed: float
 
     @property
     def demand(self) -> float:
@@ -154,18 +169,25 @@ def need_of(
     work_of_one = b1 * traffic.mean_prompt + b2 * traffic.mean_output
     request_seconds = max(work_of_one / usable, work_of_one + b0 / sequences * traffic.mean_output)
     held = max(_cache(variant, load), load.running / variant.max_num_seqs)
+    # n = r o s with s = b0 / (1 - r work) at the nominal r = 1 / request_seconds.
+    left = max(request_seconds - work_of_one, LEAST_LEFT * request_seconds)
     return Need(
         compute=max(by_pace, by_space),
         space=held / USABLE_SHARE,
         queue_seconds=(load.waiting + load.rejected) * request_seconds,
         unit=b1 / usable,
         request_seconds=request_seconds,
+        full=b0 * traffic.mean_output / left,
+        fixed=left / request_seconds,
     )
 
 
-def clogged(load: FleetLoad, *, request_seconds: float, patience_seconds: float) -> int:
-    """Pods whose own queue takes longer than a caller waits for a first token: what comes to them now is late."""
-    return sum(1 for _, pod in load.pods if pod.waiting * request_seconds > patience_seconds)
+def clogged(load: FleetLoad, *, pods: Collection[str], request_seconds: float, patience_seconds: float) -> int:
+    """Of these pods, those whose own queue takes longer than a caller waits for a first token: what comes is late.
+
+    request_seconds: of their variant, for a mean request.
+    """
+    return sum(1 for name, pod in load.pods if pod.waiting * request_seconds > patience_seconds and name in pods)
 
 
 def _most_sequences(variant: VariantLimits, traffic: Traffic) -> float:

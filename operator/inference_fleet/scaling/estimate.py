@@ -11,22 +11,26 @@ from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.attainment import with_tick
 from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
-from inference_fleet.scaling.demand import LEAST_DEMAND, Rates, clogged, need_of, rates_of
+from inference_fleet.scaling.demand import LEAST_DEMAND, Need, Rates, clogged, need_of, rates_of
+from inference_fleet.scaling.fleets import cheapest_fleet
 from inference_fleet.scaling.forecast import EXTRA_LEAD_SECONDS, TICK_SECONDS, Outlook
 from inference_fleet.scaling.memory import NOTHING_LEARNED, ScalerMemory, VariantMemory
 from inference_fleet.scaling.misses import broken_promises, counted
 from inference_fleet.scaling.overload import BACKLOG_SHARE
+from inference_fleet.scaling.preference import Preference
 from inference_fleet.scaling.price import (
     Choice,
     cheapest,
+    expected_misses,
     price_in_replicas,
     pure_price,
 )
 from inference_fleet.scaling.promise import Promise, promise_of, unavoidable_share
 from inference_fleet.scaling.signals import FleetLoad
+from inference_fleet.scaling.spread import Carrier, capacity, money
 from inference_fleet.scaling.step_time_fit import step_sample
-from inference_fleet.scaling.types import Limits, Observation, SignalState
-from inference_fleet.scaling.violation_curve import ViolationCurve
+from inference_fleet.scaling.types import Limits, Observation, SignalState, VariantObservation
+from inference_fleet.scaling.violation_curve import Curve, ViolationCurve
 
 # A pause of the signals counts as no more than this in the averages: what was known before it stays known.
 LONGEST_TICK_SECONDS: Final = 60.0
@@ -34,10 +38,11 @@ MOST_REPLICAS: Final = 4096
 
 
 class Estimate(NamedTuple):
-    """demand, backlog: replicas of the first variant now. choice: what is cheapest. worth: per variant, in such
-    replicas. price: replicas for all of the moment's requests. spent: share of the error budget. floor: share of
-    requests that no number of replicas saves. standby: replicas kept for loads that no forecast sees coming.
-    unreachable: words on promises that no number of replicas can keep.
+    """demand, backlog: replicas of the first variant now. choice: what is cheapest. carriers: the variants, with what
+    they carry, in such replicas; main: the variant that carries most; unit: what one of its replicas carries. price:
+    replicas for all of the moment's requests. spent: share of the error budget. floor: share of requests that no number
+    of replicas saves. standby: replicas kept for loads that no forecast sees coming. unreachable: words on promises
+    that no number of replicas can keep.
     """
 
     demand: float
@@ -45,12 +50,14 @@ class Estimate(NamedTuple):
     queue_breaks_promise: bool
     outlook: Outlook
     choice: Choice
-    worth: tuple[float, ...]
+    carriers: tuple[Carrier, ...]
+    main: str
+    unit: float
     cold_start: float
     price: float
     spent: float
     floor: float
-    standby: int
+    standby: float
     unreachable: str
 
 
@@ -75,7 +82,7 @@ def estimated(
     steps = [known.get(v.name, NOTHING_LEARNED).fit.model(v.step_time) for v in limits.variants]
     promise = promise_of(limits.objectives, _fastest(known, limits), mean_prompt=traffic.mean_prompt)
     counts, totals = counted(memory.histograms, observation, limits.objectives)
-    misses = broken_promises([c for c in counts if c.objective in promise.objectives], rejected=load.rejected)
+    misses = broken_promises([c for c in counts if c.objective in promise.objectives], rejected=load.lost)
     # Without a newer sample the rates are still those of the last tick.
     seen_rates = rates_of(load, traffic) or memory.rates
     rates = seen_rates or Rates(0.0, 0.0, 0.0)
@@ -85,10 +92,10 @@ def estimated(
     ]
     reference = needs[0]
     demand = reference.demand
-    worth = tuple(reference.request_seconds / need.request_seconds for need in needs)
+    carriers = carriers_of(observation, limits, needs)
     cold_start = _cold_start(known, limits)
-    ready = _ready(observation, limits, worth)
-    queue_seconds = reference.queue_seconds / max(ready, worth[0])
+    ready = max(capacity({variant.name: variant.ready for variant in observation.variants}, carriers), LEAST_DEMAND)
+    queue_seconds = reference.queue_seconds / max(ready, 1.0)
     # Twice in a row, since one tick's tokens are a noisy measure.
     before = demand if memory.forecast.last_demand is None else memory.forecast.last_demand
     saturated = min(demand, before)
@@ -130,27 +137,31 @@ def estimated(
     curve = violations.curve()
     pure = pure_price(spent, target=promise.target)
     price = price_in_replicas(pure, demand=outlook.demand)
-    choice = cheapest(outlook, curve, price=price, most=MOST_REPLICAS, unit=min(worth))
+    preference, choice = _choice(memory, outlook, curve, carriers, limits, price=price, cold_start=cold_start, now=now)
+    unit = next(carrier.worth for carrier in carriers if carrier.name == preference.main)
     breaks = queue_seconds > promise.first_token_seconds
     if breaks:
         sustained = max(saturated, forecast.fastest)
         # Engines do not hand over what waits in them: more replicas take what comes, none of them the queue. Those
         # that are busy with a queue are missing meanwhile; at most as many again as the load takes are put beside them.
-        busy = clogged(load, request_seconds=reference.request_seconds, patience_seconds=promise.first_token_seconds)
-        extra = min(busy, max(1.0, sustained))
+        extra = min(_busy(load, observation, carriers, needs, promise), max(unit, sustained))
         choice = replace(choice, replicas=max(choice.replicas, sustained + extra))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, saturated))
-    standby = memory.standby
+    standby, asked = memory.standby, memory.needs
+    former = next((carrier.worth for carrier in carriers if carrier.name == memory.preference.main), unit)
+    if former != unit:
+        standby = standby.in_units(unit / former)
+        asked = tuple((time, count * former / unit) for time, count in asked)
     if learns:
         # The mean of two ticks, as the forecast's errors: one tick's tokens are a noisy measure.
         lately = (demand + before) / 2
         standby = standby.learned(
-            lately,
+            lately / unit,
             curve=curve,
-            price=price_in_replicas(pure, demand=lately),
-            foreseen=_need_at(memory.needs, now - lead),
-            wanted=choice.replicas,
+            price=price_in_replicas(pure, demand=lately) / unit,
+            foreseen=_need_at(asked, now - lead),
+            wanted=choice.replicas / unit,
             cold_start=cold_start,
             seconds=seconds,
             now=now,
@@ -161,12 +172,14 @@ def estimated(
         queue_breaks_promise=breaks,
         outlook=outlook,
         choice=choice,
-        worth=worth,
+        carriers=carriers,
+        main=preference.main or carriers[0].name,
+        unit=unit,
         cold_start=cold_start,
         price=price,
         spent=spent,
         floor=curve.floor,
-        standby=standby.replicas(cold_start=cold_start, now=now),
+        standby=unit * standby.replicas(cold_start=cold_start, now=now),
         unreachable=_unreachable(promise, violations),
     )
     return estimate, changed(
@@ -176,7 +189,7 @@ def estimated(
         learned_at=now if learns else memory.learned_at,
         pods=load.pods,
         histograms=totals,
-        attained=with_tick(memory.attained, counts, rejected=load.rejected, now=now),
+        attained=with_tick(memory.attained, counts, rejected=load.lost, now=now),
         variants=variants,
         rates=seen_rates,
         traffic=traffic,
@@ -187,6 +200,8 @@ def estimated(
         budget=budget,
         worst_window=worst,
         standby=standby,
+        preference=preference,
+        needs=asked,
     )
 
 
@@ -250,7 +265,72 @@ def _with_fits(variants: _Variants, load: FleetLoad, *, now: float, age: float) 
     return tuple(found)
 
 
-def _ready(observation: Observation, limits: Limits, worth: Sequence[float]) -> float:
-    seen = {variant.name: variant.ready for variant in observation.variants}
-    ready = sum(seen.get(v.name, 0) * value for v, value in zip(limits.variants, worth, strict=True))
-    return max(ready, LEAST_DEMAND)
+def carriers_of(observation: Observation, limits: Limits, needs: Sequence[Need] = ()) -> tuple[Carrier, ...]:
+    """The variants as carriers; all alike where nothing is known of what they need."""
+    seen = {variant.name: variant for variant in observation.variants}
+    found = []
+    for place, variant in enumerate(limits.variants):
+        shown = seen.get(variant.name) or VariantObservation(name=variant.name, desired=0, ready=0)
+        need = needs[place] if needs else None
+        worth = 1.0 if need is None else needs[0].request_seconds / need.request_seconds
+        full, fixed = (1.0, 0.0) if need is None else (need.full, need.fixed)
+        found.append(Carrier(limits=variant, seen=shown, worth=worth, full=full, fixed=fixed))
+    return tuple(found)
+
+
+def _choice(
+    memory: ScalerMemory,
+    outlook: Outlook,
+    curve: Curve,
+    carriers: tuple[Carrier, ...],
+    limits: Limits,
+    *,
+    price: float,
+    cold_start: float,
+    now: float,
+) -> tuple[Preference, Choice]:
+    """The variant that carries most, and the capacity that is cheapest with it.
+
+    The price is money: as many replicas of the cheapest variant. To a dear variant the same money is fewer replicas.
+    """
+    if len(carriers) == 1:
+        (only,) = carriers
+        return Preference(only.name), cheapest(outlook, curve, price=price, most=MOST_REPLICAS)
+    least = min(carrier.cost_of_worth for carrier in carriers)
+    former = next((carrier.worth for carrier in carriers if carrier.name == memory.preference.main), 0.0)
+    stands_by = former * memory.standby.replicas(cold_start=cold_start, now=now)
+    choices, costs = {}, {}
+    for carrier in carriers:
+        share = least / carrier.cost_of_worth if carrier.cost_of_worth else 1.0
+        choice = cheapest(outlook, curve, price=price * share, most=MOST_REPLICAS, unit=carrier.worth)
+        # To the nearest: learned for this variant they would be as often one more as one fewer.
+        standing = carrier.worth * round(stands_by / carrier.worth)
+        fleet = cheapest_fleet(max(choice.replicas, standing), carriers, main=carrier.name)
+        total = sum(fleet.values())
+        carried = capacity(fleet, carriers) * min(1.0, limits.max_replicas / max(total, 1))
+        misses = expected_misses(outlook, curve, capacity=max(carried, LEAST_DEMAND))
+        choices[carrier.name] = choice
+        costs[carrier.name] = money(fleet, carriers) + price * least * misses
+    age = 0.0 if memory.started is None else now - memory.started
+    seconds = TICK_SECONDS if memory.seen_at is None else min(now - memory.seen_at, LONGEST_TICK_SECONDS)
+    preference = memory.preference.learned(costs, seconds=seconds, age=age)
+    usual = choices[preference.main if preference.main in choices else carriers[0].name].replicas
+    preference = preference.chosen(max(usual, stands_by), carriers, cold_start=cold_start, most=limits.max_replicas)
+    return preference, choices[preference.main or carriers[0].name]
+
+
+def _busy(
+    load: FleetLoad, observation: Observation, carriers: Sequence[Carrier], needs: Sequence[Need], promise: Promise
+) -> float:
+    """What the pods with a queue of their own carry, in replicas of the first variant."""
+    seen = {variant.name: frozenset(variant.ready_pods) for variant in observation.variants}
+    return sum(
+        carrier.worth
+        * clogged(
+            load,
+            pods=seen.get(carrier.name, frozenset()),
+            request_seconds=need.request_seconds,
+            patience_seconds=promise.first_token_seconds,
+        )
+        for carrier, need in zip(carriers, needs, strict=True)
+    )

@@ -7,7 +7,6 @@ a quarter of the fleet at a time, where the design has a tenth.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,14 +14,14 @@ HOLD_COLD_STARTS: Final = 1.0
 # A young scaler does not go down before this many cold starts, or a cold start and five minutes.
 YOUNG_COLD_STARTS: Final = 3.5
 YOUNG_EXTRA_SECONDS: Final = 300.0
-# Down-rate: at most this share of the fleet, and always one, per cold start.
+# Down-rate: at most this share of what the fleet carries, and always one replica, per cold start.
 DOWN_SHARE: Final = 0.25
 MAXIMUM_NEEDS: Final = 240
 
 
 @dataclass(frozen=True)
 class Held:
-    """What is held, in replicas of the first variant, and from when on less may do if the need stays."""
+    """What is held, in replicas of the main variant, and from when on less may do if the need stays."""
 
     replicas: float
     lets_go: float
@@ -33,7 +32,7 @@ def held(
 ) -> Held | None:
     """The largest need of the hold window; None while the scaler is young and holds everything.
 
-    needs: (unix seconds, replicas of the first variant) of past ticks.
+    needs: (unix seconds, replicas of the main variant) of past ticks.
     """
     if now < young_until(started=started, cold_start=cold_start):
         return None
@@ -52,8 +51,3 @@ def held(
 def young_until(*, started: float, cold_start: float) -> float:
     """Until when a scaler that began at `started` holds."""
     return started + min(cold_start + YOUNG_EXTRA_SECONDS, YOUNG_COLD_STARTS * cold_start)
-
-
-def largest_step_down(current: int) -> int:
-    """Replicas that may go at once."""
-    return max(1, math.floor(current * DOWN_SHARE))

@@ -14,6 +14,7 @@ from inference_fleet.scaling.hold import MAXIMUM_NEEDS
 from inference_fleet.scaling.misses import HistogramTotals
 from inference_fleet.scaling.overload import Overload
 from inference_fleet.scaling.pod_counters import PodCounters
+from inference_fleet.scaling.preference import Preference
 from inference_fleet.scaling.price import Budget
 from inference_fleet.scaling.rise import Rise
 from inference_fleet.scaling.standby import HOLDS_COLD_STARTS, LEVELS, Standby
@@ -42,7 +43,7 @@ NOTHING_LEARNED: Final = VariantMemory()
 class ScalerMemory:
     """Everything carried from one decision to the next.
 
-    started: when this memory began (its windows are not yet full before). needs: (time, replicas of the first variant)
+    started: when this memory began (its windows are not yet full before). needs: (time, replicas of the main variant)
     of past ticks with known signals, for the hold. seen_at: the last such tick; learned_at: the last one learned from.
     idle_since: since when idleness is proved. last_down: time of the last step down. The rest is learned; each class
     says what it is.
@@ -68,6 +69,7 @@ class ScalerMemory:
     budget: Budget = field(default_factory=Budget)
     worst_window: WorstWindow = NO_WINDOW
     standby: Standby = field(default_factory=Standby)
+    preference: Preference = field(default_factory=Preference)
 
     @classmethod
     def empty(cls) -> ScalerMemory:

@@ -82,7 +82,7 @@ class Choice:
 def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int, unit: float = 1.0) -> Choice:
     """The N in 1..most times `unit` that minimises N + price x E(N), among those whose E(N) is tolerable.
 
-    unit: what the smallest variant carries, in replicas of the first: the steps in which capacity can be had.
+    unit: what one replica of a variant carries, in replicas of the first: the steps in which capacity can be had.
     """
     misses = _Expected(outlook, curve, unit=unit)
     price /= unit
@@ -101,6 +101,11 @@ def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int, unit: f
             best, best_share, least = candidate, share, candidate + price * share
         candidate += step
     return Choice(best * unit, best_share)
+
+
+def expected_misses(outlook: Outlook, curve: Curve, *, capacity: float) -> float:
+    """Share of misses expected with a capacity in replicas of the first variant."""
+    return _Expected(outlook, curve, unit=1.0).of(capacity)
 
 
 def _least_tolerable(misses: _Expected, *, guess: int, tolerable: float, most: int) -> tuple[int, float]:
@@ -134,7 +139,7 @@ class _Expected:
         self._base = (outlook.log_demand - math.log(unit) - LOG_FIRST) / LOG_RATIO
         self._errors = [(error / LOG_RATIO, weight) for error, weight in outlook.spread]
 
-    def of(self, replicas: int) -> float:
+    def of(self, replicas: float) -> float:
         base = self._base - math.log(replicas) / LOG_RATIO
         shares, rises, last = self._shares, self._rises, self._last
         first, final = shares[0], shares[last]

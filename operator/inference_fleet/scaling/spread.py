@@ -1,8 +1,13 @@
-"""Which variants carry the need: the cheapest per request first, then in the user's order of preference."""
+"""What replicas of several variants carry together, what they cost, and how a number of them is spread.
+
+A router knows nothing of what is behind it: it fills every replica with as many requests. Where a small one is full, a
+large one beside it is not. So replicas of unlike variants carry less together than each by itself. Measured in the
+laboratory: two A100 keep 99 % of 30.5 requests a second, with one L4 beside them of 22.4 (routing to the fewest
+requests); at random it is 8.6.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,16 +16,26 @@ from inference_fleet.scaling.types import VariantLimits, VariantObservation
 
 # A worth is a quotient of measured numbers: 3.0000001 replicas are three.
 ROUNDING: Final = 1e-6
-SECONDS_PER_HOUR: Final = 3600.0
+Counts = Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """One variant as a carrier of load. worth: what one replica carries, in replicas of the first variant."""
+    """One variant as a carrier of load. worth: what one full replica carries, in replicas of the first variant.
+
+    full: requests under way in a full replica. fixed: the share of their time that is the same however few they are.
+    """
 
     limits: VariantLimits
     seen: VariantObservation
     worth: float
+    full: float = 1.0
+    fixed: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The variant's."""
+        return self.limits.name
 
     @property
     def usable(self) -> int:
@@ -30,73 +45,62 @@ class Carrier:
             return max(0, min(self.limits.max_replicas, self.seen.desired - lost))
         return self.limits.max_replicas
 
+    @property
+    def coming(self) -> int:
+        """Replicas that serve or will: unschedulable and failing ones are not on their way."""
+        return max(0, self.seen.desired - self.seen.unschedulable - self.seen.failing)
+
+    @property
+    def cost_of_worth(self) -> float:
+        """Money per hour for what one replica of the first variant carries; 0 without a price."""
+        return (self.limits.cost_per_replica_hour or 0.0) / self.worth
+
+    def worth_with(self, requests: float) -> float:
+        """What a replica carries that is filled with so many requests.
+
+        n requests take n / (fixed part + n x their work): 72 in an A100 that holds 235, 22 % of the time fixed: 0.66.
+        """
+        filled = requests / self.full
+        if filled >= 1:
+            return self.worth
+        return self.worth * filled / (self.fixed + (1 - self.fixed) * filled)
+
+
+def priced(carriers: Sequence[Carrier]) -> bool:
+    """Whether all of them have a price."""
+    return all(carrier.limits.cost_per_replica_hour is not None for carrier in carriers)
+
 
 def by_cost(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
     """Cheapest per carried request first. Without a price everywhere the user's order stands: it is the preference."""
-    if any(carrier.limits.cost_per_replica_hour is None for carrier in carriers):
-        return tuple(carriers)
-    return tuple(sorted(carriers, key=lambda c: (c.limits.cost_per_replica_hour or 0.0) / c.worth))
+    return tuple(sorted(carriers, key=lambda c: c.cost_of_worth)) if priced(carriers) else tuple(carriers)
 
 
-def replicas_for_load(load: float, carriers: Sequence[Carrier], *, kept: Mapping[str, int]) -> dict[str, int]:
-    """Replicas per variant that carry `load`, in replicas of the first variant; those kept anyway count first.
-
-    What no variant can carry is asked of the first one.
-    """
-    counts = {c.limits.name: max(c.limits.min_replicas, kept.get(c.limits.name, 0)) for c in carriers}
-    rest = load - sum(counts[carrier.limits.name] * carrier.worth for carrier in carriers)
-    for carrier in by_cost(carriers):
-        name = carrier.limits.name
-        room = carrier.usable - counts[name]
-        if rest <= 0 or room <= 0:
-            continue
-        added = min(room, math.ceil(rest / carrier.worth - ROUNDING))
-        counts[name] += added
-        rest -= added * carrier.worth
-    if rest > 0 and carriers:
-        first = by_cost(carriers)[0]
-        counts[first.limits.name] = min(
-            first.limits.max_replicas, counts[first.limits.name] + math.ceil(rest / first.worth - ROUNDING)
-        )
-    return counts
+def capacity(counts: Counts, carriers: Sequence[Carrier]) -> float:
+    """What these replicas carry together, in replicas of the first variant."""
+    present = [carrier for carrier in carriers if counts.get(carrier.name, 0) > 0]
+    if len(present) == 1:
+        return counts[present[0].name] * present[0].worth
+    least = min((carrier.full for carrier in present), default=0.0)
+    return sum(counts[carrier.name] * carrier.worth_with(least) for carrier in present)
 
 
-def worths_by_cost(counts: Mapping[str, int], carriers: Sequence[Carrier]) -> tuple[float, ...]:
-    """What each replica carries, in the order in which they would go: the dearest by what they carry first."""
-    return tuple(c.worth for c in reversed(by_cost(carriers)) for _ in range(counts.get(c.limits.name, 0)))
+def money(counts: Counts, carriers: Sequence[Carrier]) -> float:
+    """Cost per hour; what has no price costs nothing."""
+    return sum(counts.get(c.name, 0) * (c.limits.cost_per_replica_hour or 0.0) for c in carriers)
 
 
-def cheaper_fleet(
-    current: Mapping[str, int],
-    need: Mapping[str, int],
-    carriers: Sequence[Carrier],
-    *,
-    cold_start: float,
-    most: int,
-) -> dict[str, int]:
-    """The current replicas, and those of the cheapest fleet beside them if it soon pays to move there.
-
-    The dear ones go later, when the others serve. It pays if an hour's saving is more than both fleets side by side
-    for two cold starts. Example: 2 x 8 dollars, or 4 x 2 dollars; 8 dollars an hour against 8 x 2 x 120 s = 0.53.
-    """
-    prices = {c.limits.name: c.limits.cost_per_replica_hour for c in carriers}
-    both = {name: max(current.get(name, 0), count) for name, count in need.items()}
-    if len(carriers) == 1 or None in prices.values() or both == dict(current) or sum(both.values()) > most:
-        return dict(current)
-
-    def cost(counts: Mapping[str, int]) -> float:
-        return sum((prices.get(name) or 0.0) * count for name, count in counts.items())
-
-    moving = (cost(both) - cost(current)) * 2 * cold_start / SECONDS_PER_HOUR
-    return both if cost(current) - cost(need) > moving else dict(current)
+def together(one: Counts, other: Counts) -> dict[str, int]:
+    """Of every variant the more of the two."""
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in (*one, *(n for n in other if n not in one))}
 
 
-def split_total(total: int, carriers: Sequence[Carrier], current: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+def split_total(total: int, carriers: Sequence[Carrier], current: Counts) -> tuple[tuple[str, int], ...]:
     """A number of replicas over the variants: minima first, then what runs already, then list order up to each maximum.
 
     Keeping what runs avoids moving load between variants when only the total changes.
     """
-    counts = {carrier.limits.name: 0 for carrier in carriers}
+    counts = {carrier.name: 0 for carrier in carriers}
     rest = total
     order = by_cost(carriers)
     for ceilings in _ceilings(order, current):
@@ -104,14 +108,14 @@ def split_total(total: int, carriers: Sequence[Carrier], current: Mapping[str, i
             added = max(0, min(rest, ceiling - counts[name]))
             counts[name] += added
             rest -= added
-    return tuple((carrier.limits.name, counts[carrier.limits.name]) for carrier in carriers)
+    return tuple((carrier.name, counts[carrier.name]) for carrier in carriers)
 
 
-def _ceilings(order: Sequence[Carrier], current: Mapping[str, int]) -> tuple[tuple[tuple[str, int], ...], ...]:
+def _ceilings(order: Sequence[Carrier], current: Counts) -> tuple[tuple[tuple[str, int], ...], ...]:
     """Up to where each round may fill each variant."""
     return (
-        tuple((carrier.limits.name, carrier.limits.min_replicas) for carrier in order),
-        tuple((carrier.limits.name, min(current.get(carrier.limits.name, 0), carrier.usable)) for carrier in order),
-        tuple((carrier.limits.name, carrier.usable) for carrier in order),
-        tuple((carrier.limits.name, carrier.limits.max_replicas) for carrier in order),
+        tuple((carrier.name, carrier.limits.min_replicas) for carrier in order),
+        tuple((carrier.name, min(current.get(carrier.name, 0), carrier.usable)) for carrier in order),
+        tuple((carrier.name, carrier.usable) for carrier in order),
+        tuple((carrier.name, carrier.limits.max_replicas) for carrier in order),
     )

@@ -24,6 +24,8 @@ HOLDS_COLD_STARTS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 1e9)
 MEMORY_SECONDS: Final = 24 * 3600.0
 # Up to 16 replicas each number has its own hold, beyond in steps of 8 %, up to some thousands.
 LEVELS: Final[tuple[int, ...]] = (*range(1, 17), *(round(16 * 1.08**step) for step in range(1, 73)))
+# Units are quotients of measured numbers: a level of 4.0001 is the fourth.
+SAME: Final = 0.05
 
 
 class Level(NamedTuple):
@@ -107,6 +109,13 @@ class Standby:
                 level = level.missed(saved * seconds)
             levels[place : place + 1] = [level]
         return Standby(tuple(levels), since, now)
+
+    def in_units(self, factor: float) -> Standby:
+        """For replicas that carry `factor` times as much: what was learned of the eighth is, at 4, of the second."""
+        top = len(self.levels) - 1
+        places = [bisect_left(LEVELS, size * factor - SAME) for size in LEVELS] if self.levels else []
+        reached = [min(place, top) for place, before in zip(places, (-1, *places), strict=False) if before < top]
+        return Standby(tuple(self.levels[place] for place in reached), self.since, self.learned_at)
 
     def replicas(self, *, cold_start: float, now: float) -> int:
         """The largest number whose hold still runs; 0 if none does."""

@@ -2,64 +2,168 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from builders.scaling import Scaler, limits, variant, variant_limits
 from inference_fleet.engine.step_time import StepTimeModel
-from inference_fleet.scaling.spread import Carrier, cheaper_fleet, replicas_for_load, worths_by_cost
+from inference_fleet.scaling.fleets import (
+    cheaper_fleet,
+    cheapest_fleet,
+    smallest,
+    step_down,
+    wanted_fleet,
+    without_hindrance,
+)
+from inference_fleet.scaling.preference import Preference
+from inference_fleet.scaling.spread import Carrier, capacity
 from inference_fleet.scaling.types import VariantObservation
 
 SLOW = StepTimeModel(base_seconds=33e-3, per_prefill_token_seconds=190e-6, per_decoding_sequence_seconds=60e-6)
 FAST = StepTimeModel(base_seconds=16e-3, per_prefill_token_seconds=48e-6, per_decoding_sequence_seconds=18e-6)
 
 
-def carrier(name: str, *, worth: float, cost: float | None, most: int = 10) -> Carrier:
-    return Carrier(
-        limits=variant_limits(name, cost_per_replica_hour=cost, max_replicas=most),
-        seen=VariantObservation(name, desired=0, ready=0),
-        worth=worth,
+def carrier(
+    name: str,
+    *,
+    worth: float,
+    cost: float | None,
+    most: int = 10,
+    full: float = 1.0,
+    fixed: float = 0.0,
+    ready: int = 0,
+    lost: int = 0,
+    least: int = 0,
+) -> Carrier:
+    bounds = variant_limits(name, cost_per_replica_hour=cost, max_replicas=most, min_replicas=least)
+    seen = VariantObservation(name, desired=ready + lost, ready=ready, unschedulable=lost)
+    return Carrier(limits=bounds, seen=seen, worth=worth, full=full, fixed=fixed)
+
+
+# These two lose nothing together: a replica carries as much beside the other.
+SMALL, LARGE = carrier("small", worth=1.0, cost=1.0), carrier("large", worth=4.5, cost=3.0)
+BOTH = (SMALL, LARGE)
+# An L4 and an A100, that hold 72 and 235 requests when full: beside the small one the large is filled to a third.
+L4 = carrier("l4", worth=1.0, cost=1.0, full=72.0, fixed=0.33, most=32)
+A100 = carrier("a100", worth=4.5, cost=3.0, full=235.0, fixed=0.22, most=32)
+UNLIKE = (L4, A100)
+
+
+def running(carriers: tuple[Carrier, ...], **ready: int) -> tuple[Carrier, ...]:
+    return tuple(
+        dataclasses.replace(each, seen=VariantObservation(each.name, desired=count, ready=count))
+        for each in carriers
+        for count in (ready.get(each.name, 0),)
     )
 
 
-SMALL, LARGE = carrier("small", worth=1.0, cost=2.0), carrier("large", worth=4.0, cost=9.0)
+def test_ten_units_are_two_large_and_one_small_if_they_lose_nothing_together() -> None:
+    assert cheapest_fleet(10.0, BOTH, main="large") == {"small": 1, "large": 2}  # 7, where three large are 9
 
 
-def test_the_cheapest_by_what_it_carries_comes_first() -> None:
-    assert replicas_for_load(6.0, (LARGE, SMALL), kept={}) == {"large": 0, "small": 6}
-    dearer = carrier("small", worth=1.0, cost=2.5)
-    assert replicas_for_load(6.0, (LARGE, dearer), kept={}) == {"large": 2, "small": 0}
+def test_unlike_replicas_carry_less_together() -> None:
+    assert capacity({"a100": 2}, UNLIKE) == 9.0
+    together = capacity({"l4": 1, "a100": 2}, UNLIKE)
+    assert 7.0 < together < 7.5  # 72 requests in each: 1 + 2 x 3.07
+    assert cheapest_fleet(10.0, UNLIKE, main="a100") == {"l4": 0, "a100": 3}
 
 
-def test_what_the_cheapest_may_not_carry_falls_to_the_next() -> None:
-    few = carrier("small", worth=1.0, cost=2.0, most=3)
-    assert replicas_for_load(6.0, (LARGE, few), kept={}) == {"large": 1, "small": 3}
+@pytest.mark.parametrize(("load", "large", "small"), [(9.0, 2, 0), (9.1, 2, 1), (13.5, 3, 0), (12.1, 3, 0)])
+def test_nothing_is_rounded_up_that_another_carries_for_less(load: float, large: int, small: int) -> None:
+    assert cheapest_fleet(load, BOTH, main="large") == {"small": small, "large": large}
 
 
-def test_the_dearest_go_first() -> None:
-    assert worths_by_cost({"small": 2, "large": 1}, (LARGE, SMALL)) == (4.0, 1.0, 1.0)
+def test_what_the_main_variant_may_not_carry_falls_to_the_next() -> None:
+    few = carrier("large", worth=4.5, cost=3.0, most=1)
+    assert cheapest_fleet(6.0, (SMALL, few), main="large") == {"small": 2, "large": 1}
+    without_devices = carrier("large", worth=4.5, cost=3.0, ready=1, lost=2)
+    assert cheapest_fleet(6.0, (SMALL, without_devices), main="large") == {"small": 2, "large": 1}
+
+
+def test_what_no_variant_can_carry_is_asked_of_the_main_one() -> None:
+    none = (carrier("small", worth=1.0, cost=1.0, lost=1), carrier("large", worth=4.5, cost=3.0, lost=1))
+    assert cheapest_fleet(9.0, none, main="large") == {"small": 0, "large": 2}
+
+
+def test_minima_are_kept_and_count() -> None:
+    least = carrier("small", worth=1.0, cost=1.0, least=2)
+    assert cheapest_fleet(6.0, (least, LARGE), main="large") == {"small": 2, "large": 1}
+
+
+def test_without_prices_the_first_is_filled_before_the_next() -> None:
+    carriers = (carrier("first", worth=1.0, cost=None, most=3), carrier("next", worth=4.0, cost=None))
+    assert cheapest_fleet(6.0, carriers, main="first") == {"first": 3, "next": 1}
+    chosen = Preference().learned({"first": 9.0, "next": 1.0}, seconds=15.0, age=0.0)
+    assert chosen.chosen(6.0, carriers, cold_start=120.0, most=20).main == "first"
+
+
+def test_more_load_goes_to_what_runs_where_a_move_would_not_pay_in_an_hour() -> None:
+    on_l4 = running(UNLIKE, l4=2)
+    assert wanted_fleet(3.0, on_l4, main="a100", cold_start=120.0, most=32) == {"l4": 3, "a100": 0}  # 3, or 3 to start
+    assert wanted_fleet(9.0, on_l4, main="a100", cold_start=120.0, most=32) == {"l4": 0, "a100": 2}  # 9, or 6
 
 
 @pytest.mark.parametrize(
-    ("current", "need", "most", "then"),
+    ("ready", "keep", "most", "then"),
     [
-        ({"small": 0, "large": 2}, {"small": 5, "large": 0}, 10, {"small": 5, "large": 2}),  # 18 an hour, or 10
-        ({"small": 0, "large": 2}, {"small": 5, "large": 0}, 6, {"small": 0, "large": 2}),  # no room for both
-        ({"small": 0, "large": 2}, {"small": 9, "large": 0}, 20, {"small": 0, "large": 2}),  # 18, or 18
-        ({"small": 5, "large": 0}, {"small": 3, "large": 0}, 10, {"small": 5, "large": 0}),  # less, nowhere to move
+        ({"l4": 9}, 9.0, 32, {"l4": 9, "a100": 2}),  # 9 an hour, or 6
+        ({"l4": 9}, 9.0, 10, {"l4": 9, "a100": 0}),  # no room for both
+        ({"l4": 3}, 3.0, 32, {"l4": 3, "a100": 0}),  # 3, or 3
+        ({"a100": 2}, 4.0, 32, {"l4": 0, "a100": 2}),  # less, nowhere to move
     ],
 )
 def test_the_load_moves_only_where_that_soon_pays(
-    current: dict[str, int], need: dict[str, int], most: int, then: dict[str, int]
+    ready: dict[str, int], keep: float, most: int, then: dict[str, int]
 ) -> None:
-    assert cheaper_fleet(current, need, (LARGE, SMALL), cold_start=120.0, most=most) == then
+    current = {"l4": 0, "a100": 0, **ready}
+    assert cheaper_fleet(current, keep, running(UNLIKE, **ready), main="a100", cold_start=120.0, most=most) == then
 
 
 def test_without_prices_nothing_moves() -> None:
-    unpriced = (carrier("large", worth=4.0, cost=None), SMALL)
-    assert cheaper_fleet({"small": 0, "large": 2}, {"small": 5, "large": 0}, unpriced, cold_start=1.0, most=20) == {
-        "small": 0,
-        "large": 2,
-    }
+    unpriced = (carrier("a", worth=1.0, cost=None), LARGE)
+    current = {"a": 6, "large": 0}
+    assert cheaper_fleet(current, 6.0, unpriced, main="large", cold_start=1.0, most=20) == current
+
+
+def test_the_old_fleet_serves_until_the_new_one_does() -> None:
+    start = {"l4": 9, "a100": 2}
+    starting = (running(UNLIKE, l4=9)[0], A100)
+    assert smallest(start, 9.0, starting) == start
+    assert smallest(start, 9.0, running(UNLIKE, l4=9, a100=2)) == {"l4": 0, "a100": 2}
+    # A move that is not wanted any more is given up: 3 carry it.
+    assert smallest(start, 2.0, starting) == {"l4": 2, "a100": 0}
+
+
+def test_a_step_down_takes_at_most_a_quarter_of_what_the_fleet_carries() -> None:
+    ready = running(UNLIKE, l4=0, a100=8)
+    assert step_down({"l4": 0, "a100": 8}, {"l4": 0, "a100": 2}, ready) == {"l4": 0, "a100": 6}
+    # Five L4 at once: with them the two A100 carry 11.2, by themselves 9.
+    assert step_down({"l4": 5, "a100": 2}, {"l4": 0, "a100": 2}, ready) == {"l4": 0, "a100": 2}
+    assert step_down({"l4": 0, "a100": 2}, {"l4": 0, "a100": 1}, ready) == {"l4": 0, "a100": 1}
+
+
+def test_a_small_replica_that_keeps_large_ones_from_filling_up_goes() -> None:
+    current = {"l4": 1, "a100": 2}
+    assert without_hindrance(current, running(UNLIKE, l4=1, a100=2)) == {"l4": 0, "a100": 2}
+    assert without_hindrance(current, (running(UNLIKE, l4=1)[0], A100)) == current  # they do not serve yet
+    assert without_hindrance({"small": 1, "large": 2}, running(BOTH, small=1, large=2)) == {"small": 1, "large": 2}
+
+
+def test_the_main_variant_is_the_one_that_alone_was_cheaper_for_long_enough() -> None:
+    preference = Preference()
+    for tick in range(240):
+        preference = preference.learned({"l4": 9.0, "a100": 6.0}, seconds=15.0, age=15.0 * tick)
+        preference = preference.chosen(9.0, UNLIKE, cold_start=120.0, most=32)
+    assert preference.main == "a100"
+    for tick in range(4):  # a minute in which the other would have been cheaper
+        preference = preference.learned({"l4": 1.0, "a100": 3.0}, seconds=15.0, age=3600.0 + 15.0 * tick)
+        preference = preference.chosen(1.0, UNLIKE, cold_start=120.0, most=32)
+    assert preference.main == "a100"
+    for tick in range(480):
+        preference = preference.learned({"l4": 1.0, "a100": 3.0}, seconds=15.0, age=3660.0 + 15.0 * tick)
+        preference = preference.chosen(1.0, UNLIKE, cold_start=120.0, most=32)
+    assert preference.main == "l4"
 
 
 def test_a_variant_is_worth_what_its_engine_carries_of_this_traffic() -> None:
