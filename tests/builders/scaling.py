@@ -57,6 +57,9 @@ def variant(name: str = "a", *, at: float, ready: int, running: float = 0.0, **o
     rejected = overrides.pop("rejected", None)
     if rejected is not None:
         counters["rejected_requests"] = rejected
+    failed = overrides.pop("failed", None)
+    if failed is not None:
+        counters["failed_requests"] = failed
     samples = tuple(sample(pod, at=at, running=running / ready, waiting=waiting / ready, **counters) for pod in pods)
     values: dict[str, Any] = {"desired": ready, "ready_pods": pods, "pods": samples}
     return VariantObservation(name=name, ready=ready, **(values | overrides))

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -55,6 +56,8 @@ POD_QUERIES: Final[Mapping[str, str]] = {
     "generation_tokens": _sum("vllm:generation_tokens_total"),
     "finished_requests": _sum("vllm:request_success_total"),
     "rejected_requests": _sum("vllm:admission_rejections_total"),
+    # Most never fail one: their rows are not worth reading.
+    "failed_requests": _by_pod("sum", f'vllm:request_success_total{_SELECTOR[:-1]},finished_reason="error"}}') + " > 0",
     "steps": _sum("vllm:iteration_tokens_total_count"),
     "inter_token_sum_seconds": _sum("vllm:inter_token_latency_seconds_sum"),
     "inter_token_count": _sum("vllm:inter_token_latency_seconds_count"),
@@ -119,7 +122,9 @@ class PrometheusSignals:
         password_file: str | None = None,
         ca_file: str | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
+        arrivals_query: str | None = None,
     ) -> None:
+        self._arrivals_query = arrivals_query
         session = requests.Session()
         session.headers.update(headers)
         session.trust_env = False
@@ -154,11 +159,27 @@ class PrometheusSignals:
 
     def _ask(self, at: float, promised: Collection[Promised]) -> FleetSamples:
         try:
-            return read_fleet(self._query, at=at, promised=promised)
+            fleet = read_fleet(self._query, at=at, promised=promised)
+            return fleet if self._arrivals_query is None else replace(fleet, arrivals=self._arrivals(at))
         except (requests.RequestException, PrometheusApiClientException, OSError) as error:
             return FleetSamples(problem=_short(f"Prometheus at {self._client.url} cannot be asked: {_cause(error)}"))
         except (_Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
             return FleetSamples(problem=_short(f"Prometheus gives no usable answer: {type(error).__name__} {error}"))
+
+    def _arrivals(self, at: float) -> Mapping[tuple[str, str], float]:
+        """Without an answer the engines' own counters do."""
+        assert self._arrivals_query is not None
+        try:
+            rows = self._query(self._arrivals_query, at)
+        except (requests.RequestException, PrometheusApiClientException, _Unreadable) as error:
+            _log.warning("arrivals_query has no usable answer: %s", _short(_cause(error)))
+            return {}
+        found: dict[tuple[str, str], float] = {}
+        for labels, number in rows:
+            key = labels.get("namespace", ""), labels.get("inference_deployment", "")
+            if all(key) and 0 <= number < math.inf:
+                found[key] = found.get(key, 0.0) + number
+        return found
 
     def _query(self, query: str, at: float) -> list[Row]:
         answer = self._client.custom_query(query, params={"time": f"{at:.3f}", "timeout": QUERY_TIMEOUT})

@@ -184,6 +184,7 @@ def _signals(settings: Settings) -> PrometheusSignals:
         user=settings.prometheus_user,
         password_file=settings.prometheus_password_file,
         ca_file=settings.prometheus_ca_file,
+        arrivals_query=settings.arrivals_query,
         headers={} if tenant is None else {settings.prometheus_tenant_header: tenant},
     )
 

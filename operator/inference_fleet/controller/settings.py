@@ -23,6 +23,12 @@ class Settings(BaseSettings):
     prometheus_token_file: str | None = Field(
         default=None, description="File with a bearer token for Prometheus; it is read for every query."
     )
+    arrivals_query: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="PromQL of a gateway's counter of requests, with the labels namespace and inference_deployment."
+        " By default arrivals follow from the engines' own counters.",
+    )
     prometheus_user: str | None = Field(
         default=None, pattern=r"^[!-9;-~]{1,128}$", description="User for Prometheus, with prometheus_password_file."
     )

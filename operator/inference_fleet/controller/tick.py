@@ -144,6 +144,7 @@ class Tick:
             samples=samples,
             histograms={name: fleet.histograms.get((*key, name), ()) for name in most},
             problem=fleet.problem,
+            arrivals=(fleet.arrivals[key], now) if key in fleet.arrivals else None,
         )
         uid = str(snapshot.deployment["metadata"]["uid"])
         former = self.scaled.get(key)

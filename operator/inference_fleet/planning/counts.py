@@ -22,6 +22,7 @@ def observation_of(
     samples: Mapping[str, PodSample] = _NO_SAMPLES,
     histograms: Mapping[str, tuple[HistogramSample, ...]] = _NO_HISTOGRAMS,
     problem: str | None = None,
+    arrivals: tuple[float, float] | None = None,
 ) -> Observation:
     """One observation of an object: `samples` by pod name, `histograms` and `recorded` by variant.
 
@@ -42,7 +43,10 @@ def observation_of(
     ]
     left = sum(pool.replicas for pool in pools if pool.variant not in most)
     return Observation(
-        variants=_owed(seen, left=left, most=most, recorded=recorded), problem=problem, spec_replicas=spec_replicas
+        variants=_owed(seen, left=left, most=most, recorded=recorded),
+        problem=problem,
+        spec_replicas=spec_replicas,
+        arrivals=arrivals,
     )
 
 

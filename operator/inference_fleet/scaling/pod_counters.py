@@ -18,6 +18,7 @@ class PodCounters(NamedTuple):
     generation_tokens: float = 0.0
     finished_requests: float = 0.0
     rejected_requests: float = 0.0
+    failed_requests: float = 0.0
     steps: float = 0.0
     inter_token_sum_seconds: float = 0.0
     inter_token_count: float = 0.0
@@ -32,7 +33,7 @@ _NOTHING: Final = PodCounters(sample_time=0.0)
 
 class PodChange(NamedTuple):
     """What one pod did between two samples. prompt: tokens computed, cached ones left out; queued, begun: change of
-    the waiting and the running requests.
+    the waiting and the running requests. failed: of those that finished.
     """
 
     pod: str
@@ -42,6 +43,7 @@ class PodChange(NamedTuple):
     generated: float
     finished: float
     rejected: float
+    failed: float
     steps: float
     inter_token_seconds: float
     inter_tokens: float
@@ -74,8 +76,8 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
     if after.generation_tokens < before.generation_tokens or after.prompt_tokens < before.prompt_tokens:
         before = PodCounters(sample_time=before.sample_time)
     # Of every counter; one that fell counts from zero.
-    prompt, cached, generated, finished, rejected, steps, inter_token_seconds, inter_tokens = [
-        now - former if now >= former else now for former, now in zip(before[1:9], after[1:9], strict=True)
+    prompt, cached, generated, finished, rejected, failed, steps, inter_token_seconds, inter_tokens = [
+        now - former if now >= former else now for former, now in zip(before[1:10], after[1:10], strict=True)
     ]
     return PodChange(
         pod,
@@ -85,6 +87,7 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
         generated,
         finished,
         rejected,
+        failed,
         steps,
         inter_token_seconds,
         inter_tokens,

@@ -18,6 +18,8 @@ MAXIMUM_SAMPLE_AGE_SECONDS: Final = 35.0
 MAXIMUM_PODS: Final = 1000
 # A pod seen for the first time counts from zero if the fleet was seen this recently, else it may be old.
 RECENT_SECONDS: Final = 60.0
+# The counter of a gateway is remembered beside those of pods; no pod has this name.
+GATEWAY: Final = "/gateway"
 
 
 class VariantLoad(NamedTuple):
@@ -35,15 +37,16 @@ class VariantLoad(NamedTuple):
 class FleetLoad(NamedTuple):
     """What the ready engines carry now, scaled up to those that did not answer.
 
-    running, waiting, rejected: requests. answered, ready: pods. sample_time: of the oldest believed sample.
+    running, waiting, rejected, failed: requests. answered, ready: pods. sample_time: of the oldest believed sample.
     changes: what moved, per pod with a newer sample than before. share, moving_share: pods that carry load by those
-    that answered, and by those with changes.
+    that answered, and by those with changes. arrival_rate: requests a second that a gateway counted, None without one.
     """
 
     state: SignalState
     running: float
     waiting: float
     rejected: float
+    failed: float
     answered: int
     ready: int
     sample_time: float | None
@@ -53,6 +56,12 @@ class FleetLoad(NamedTuple):
     moving_share: float
     pods: tuple[tuple[str, PodCounters], ...]
     problem: str
+    arrival_rate: float | None = None
+
+    @property
+    def lost(self) -> float:
+        """Requests that were promised to and not served: turned away, or failed in the engine."""
+        return self.rejected + self.failed
 
 
 def read_signals(
@@ -63,13 +72,16 @@ def read_signals(
     previous: the counters of the last call. seen_at: when signals were last known, None if never.
     """
     before = dict(previous)
+    gateway = before.pop(GATEWAY, None)
+    counted = observation.arrivals and PodCounters(observation.arrivals[1], finished_requests=observation.arrivals[0])
     recently = seen_at is not None and now - seen_at <= RECENT_SECONDS
     ready = {pod for variant in observation.variants for pod in variant.ready_pods}
     counters: dict[str, PodCounters] = {}
     changes: list[PodChange] = []
     variants = []
     sample_time = math.inf
-    moved = False
+    arrival_rate = _arrival_rate(gateway, counted)
+    moved = bool(arrival_rate)
     for variant in observation.variants:
         believed = [sample for sample in variant.pods if sample.pod in ready and _believable(sample, now)]
         for sample in believed:
@@ -101,11 +113,14 @@ def read_signals(
     still = not moved and running + waiting == 0
     # A pod that is silent for a tick is still known when it speaks again.
     silent = {pod: before[pod] for pod in (before.keys() - counters.keys()) & ready}
+    if counted is not None:
+        silent[GATEWAY] = counted
     return FleetLoad(
         state=_state(observation, answered=answered, ready=len(ready), still=still),
         running=running * share,
         waiting=waiting * share,
         rejected=sum([change.rejected for change in changes]) * share,
+        failed=sum([change.failed for change in changes]) * share,
         answered=answered,
         ready=len(ready),
         sample_time=sample_time if answered else None,
@@ -115,7 +130,16 @@ def read_signals(
         moving_share=carrying / len(changes) if changes else 1.0,
         pods=tuple(sorted((silent | counters).items())[:MAXIMUM_PODS]),
         problem=observation.problem or _silence(answered=answered, ready=len(ready)),
+        arrival_rate=arrival_rate,
     )
+
+
+def _arrival_rate(before: PodCounters | None, now: PodCounters | None) -> float | None:
+    """Of a gateway's counter; one that fell has restarted. None where it was not seen lately."""
+    if before is None or now is None or not 0 < now.sample_time - before.sample_time <= RECENT_SECONDS:
+        return None
+    came = change_of(GATEWAY, "", before, now)
+    return came.finished / came.seconds
 
 
 def _variant_load(name: str, believed: list[PodSample]) -> VariantLoad:

@@ -68,6 +68,7 @@ class PodSample:
     generation_tokens: float | None = None
     finished_requests: float | None = None
     rejected_requests: float | None = None
+    failed_requests: float | None = None
     steps: float | None = None
     inter_token_sum_seconds: float | None = None
     inter_token_count: float | None = None
@@ -120,11 +121,14 @@ class VariantObservation:
 
 @dataclass(frozen=True)
 class Observation:
-    """What is seen of one InferenceDeployment. `problem`: why signals are missing as a whole, else None."""
+    """What is seen of one InferenceDeployment. `problem`: why signals are missing as a whole, else None. `arrivals`:
+    what a gateway before the engines has counted so far, where one is asked, and when (unix seconds).
+    """
 
     variants: tuple[VariantObservation, ...]
     problem: str | None = None
     spec_replicas: int | None = None
+    arrivals: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

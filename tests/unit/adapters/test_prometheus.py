@@ -30,11 +30,13 @@ def vector(*rows: tuple[dict[str, str], str]) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
-async def ask(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> FleetSamples:
+async def ask(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]], *, arrivals_query: str | None = None
+) -> FleetSamples:
     application = web.Application()
     application.router.add_get("/api/v1/query", answer)
     async with TestServer(application) as server:
-        signals = PrometheusSignals(str(server.make_url("")).rstrip("/"))
+        signals = PrometheusSignals(str(server.make_url("")).rstrip("/"), arrivals_query=arrivals_query)
         try:
             return await signals.sample(at=AT, promised=PROMISED)
         finally:
@@ -256,6 +258,22 @@ async def test_a_tenant_and_a_users_password_are_sent(tmp_path: Path) -> None:
         assert (await signals.sample(at=AT, promised=PROMISED)).problem is None
         await signals.close()
     assert set(sent) == {("Basic " + base64.b64encode(b"fleet:sesame").decode(), "team-a|team-b")}
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_a_gateways_counter_is_asked_for_and_may_fail(works: bool) -> None:
+    query = "sum by (namespace, inference_deployment) (gateway_requests_total)"
+    llama = {"namespace": "chat", "inference_deployment": "llama"}
+    rows = ((llama, "5"), ({**llama, "route": "b"}, "2"), ({"namespace": "chat"}, "9"), (llama, "NaN"))
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.query["query"] != query:
+            return web.json_response(vector())
+        return web.json_response(vector(*rows)) if works else web.Response(status=400, text="parse error")
+
+    fleet = await ask(answer, arrivals_query=query)
+    assert fleet.problem is None
+    assert fleet.arrivals == ({("chat", "llama"): 7.0} if works else {})
 
 
 def test_what_two_of_a_pair_report_is_one_engine_and_only_vllms_own_labels_are_added_up() -> None:

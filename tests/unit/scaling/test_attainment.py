@@ -21,10 +21,19 @@ class Traffic:
     def __init__(self, *objectives: ObjectiveLimit, now: float = 277 * HOUR) -> None:
         self.objectives = objectives
         self.scaler = Scaler(limits(objectives=objectives), now=now)
-        self.total = self.late = self.rejected = 0.0
+        self.total = self.late = self.rejected = self.failed = 0.0
 
-    def tick(self, *, requests: float = 0.0, late: float = 0.0, rejected: float = 0.0, lost: bool = False) -> Decision:
+    def tick(
+        self,
+        *,
+        requests: float = 0.0,
+        late: float = 0.0,
+        rejected: float = 0.0,
+        failed: float = 0.0,
+        lost: bool = False,
+    ) -> Decision:
         self.total, self.late, self.rejected = self.total + requests, self.late + late, self.rejected + rejected
+        self.failed += failed
         histograms = tuple(
             HistogramSample(
                 o.metric,
@@ -36,7 +45,8 @@ class Traffic:
             for o in (self.objectives[:-1] if lost else self.objectives)
         )
         at = self.scaler.now
-        return self.scaler.tick(variant(at=at, ready=1, running=2.0, rejected=self.rejected, histograms=histograms))
+        counts = {"rejected": self.rejected, "failed": self.failed or None}
+        return self.scaler.tick(variant(at=at, ready=1, running=2.0, histograms=histograms, **counts))
 
     def sleep(self, seconds: float) -> None:
         self.scaler.now += seconds
@@ -68,6 +78,13 @@ def test_a_rejected_request_misses_every_objective() -> None:
     traffic.tick()
     decision = traffic.tick(requests=90, rejected=10)
     assert {each.objective: round(each.share, 6) for each in decision.attainments} == {"first": 0.9, "pace": 0.9}
+
+
+def test_a_request_that_failed_in_the_engine_misses_every_objective() -> None:
+    traffic = Traffic(FIRST, PACE)
+    traffic.tick()
+    decision = traffic.tick(requests=95, failed=5)
+    assert {each.objective: round(each.share, 6) for each in decision.attainments} == {"first": 0.95, "pace": 0.95}
 
 
 def test_nothing_is_said_before_a_request_was_judged() -> None:

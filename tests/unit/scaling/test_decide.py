@@ -55,6 +55,36 @@ def test_rejected_requests_are_demand() -> None:
     assert "24 were turned away" in decision.message
 
 
+def gateway(*counts: float | None) -> float:
+    """Arrivals a second after ticks at which a gateway has counted so many; the engines finish 2,000 a tick."""
+    scaler = Scaler(limits())
+    for tick, count in enumerate(counts):
+        seen = variant(at=scaler.now, ready=2, running=10, work=1000.0 * tick)
+        arrivals = None if count is None else (count, scaler.now)
+        scaler.tick(seen, arrivals=arrivals)
+    assert scaler.memory.rates is not None
+    assert scaler.memory == ScalerMemory.from_json(scaler.memory.to_json())
+    return 15 * scaler.memory.rates.arrivals
+
+
+def test_what_a_gateway_counts_are_the_arrivals() -> None:
+    assert gateway(None, None, None, None) == pytest.approx(2000)
+    assert gateway(0.0, 2000.0, 4000.0, 6000.0) == pytest.approx(2000)
+    assert gateway(0.0, 4000.0, 8000.0, 12000.0) == pytest.approx(4000)
+
+
+def test_a_gateway_that_restarts_or_falls_silent_is_no_loss_of_load() -> None:
+    assert gateway(9e9, 9e9 + 2000, 2000.0, 4000.0) == pytest.approx(2000)
+    assert gateway(0.0, 4000.0, None, None) == pytest.approx(2000)
+
+
+def test_requests_at_the_gateway_are_no_idleness() -> None:
+    scaler = Scaler(limits())
+    for tick in range(3):
+        decision = scaler.tick(variant(at=scaler.now, ready=1), arrivals=(float(tick), scaler.now))
+    assert decision.signals is SignalState.FRESH
+
+
 def test_replicas_still_starting_count_as_capacity() -> None:
     scaler = Scaler(limits())
     decision = scaler.tick(variant(at=scaler.now, ready=1, running=60, desired=7, starting=6))
