@@ -52,7 +52,7 @@ def test_no_room_of_the_operator_starts_a_program_or_evaluates_text() -> None:
 
 def test_queries_are_constants_that_name_no_tenant() -> None:
     texts = [*prometheus.POD_QUERIES.values(), prometheus.KV_CACHE_TOKENS_QUERY]
-    # One query for the whole fleet: the only value in a matcher is the empty one, a word or an edge of the engines' own.
+    # One query for the whole fleet: the only value in a matcher is the empty one, a word or an edge of vLLM's own.
     matchers = {text.partition("{")[2].partition("}")[0] for text in texts}
     assert matchers == {'inference_deployment!=""', 'inference_deployment!="",finished_reason="error"'}
     promised = [(metric, threshold) for metric in OBJECTIVE_FAMILIES for threshold in (1e-9, 0.3, 1.2345, 1e9)]
