@@ -43,12 +43,12 @@ class PodChange(NamedTuple):
     generated: float
     finished: float
     rejected: float
-    failed: float
     steps: float
     inter_token_seconds: float
     inter_tokens: float
     queued: float
     begun: float
+    failed: float = 0.0
 
     @property
     def moved(self) -> bool:
@@ -87,10 +87,10 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
         generated,
         finished,
         rejected,
-        failed,
         steps,
         inter_token_seconds,
         inter_tokens,
         queued=after.waiting - before.waiting,
         begun=after.running - before.running,
+        failed=failed,
     )
