@@ -40,6 +40,16 @@ _SPEC: Mapping[str, Any] = {
 }
 
 
+def manifest(name: str, **spec: Any) -> dict[str, Any]:
+    """An InferenceDeployment of small defaults with `spec` laid over them, as somebody keeps it in Git."""
+    return {
+        "apiVersion": "inferencefleet.io/v1alpha1",
+        "kind": "InferenceDeployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": overlay(_SPEC, spec),
+    }
+
+
 class OperatorSandbox:
     """A sandbox in which the operator runs."""
 
@@ -88,14 +98,7 @@ class OperatorSandbox:
 
     def deploy(self, name: str, **spec: Any) -> None:
         """Apply an InferenceDeployment of small defaults with `spec` laid over them."""
-        self.apply(
-            {
-                "apiVersion": "inferencefleet.io/v1alpha1",
-                "kind": "InferenceDeployment",
-                "metadata": {"name": name, "namespace": "default"},
-                "spec": overlay(_SPEC, spec),
-            }
-        )
+        self.apply(manifest(name, **spec))
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object of the namespace `default`."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox
+from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox, manifest
 
 SLOW = [
     {"name": "INFERENCE_FLEET_EMULATOR_COLD_START_SECONDS", "value": "1"},
@@ -51,6 +51,33 @@ def test_manual_replicas_and_scale_are_followed(world: OperatorSandbox, name: st
     world.wait(name, ".status.readyReplicas", "3")
     world.kubectl("scale", "infd", name, "--replicas=1")
     world.wait(name, ".status.replicas", "1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "count"), [("Automatic", None), ("Manual", 1), ("Manual", None)], ids=["automatic", "manual", "by-hand"]
+)
+def test_git_and_cluster_stay_the_same_under_the_operators_writes(
+    world: OperatorSandbox, name: str, mode: str, count: int | None
+) -> None:
+    in_git = json.dumps(manifest(name, scaling={"mode": mode}, **({} if count is None else {"replicas": count})))
+    world.kubectl("apply", "--server-side", "-f", "-", stdin=in_git)
+    if mode == "Manual" and count is None:
+        # Whoever leaves the count out of Git may set it by hand.
+        world.kubectl("scale", "infd", name, "--replicas=1")
+    world.wait_condition(name, "Ready")
+    before = world.get("infd", name)
+    # It ends with an error where anything differs.
+    world.kubectl("diff", "--server-side", "-f", "-", stdin=in_git)
+    world.kubectl("apply", "--server-side", "-f", "-", stdin=in_git)
+    after = world.get("infd", name)
+    assert (after["spec"], after["metadata"]["generation"]) == (before["spec"], before["metadata"]["generation"])
+    shown = json.loads(world.kubectl("get", "infd", name, "-o", "json", "--show-managed-fields"))
+    ours = [entry for entry in shown["metadata"]["managedFields"] if entry["manager"] == "inference-fleet"]
+    owned = {f"{part}.{field}" for entry in ours for part, fields in entry["fieldsV1"].items() for field in fields}
+    assert "f:status.f:conditions" in owned
+    # A count that nobody says is filled in, so that it can be set by hand.
+    allowed = {"f:spec.f:replicas"} if mode == "Manual" and count is None else set()
+    assert {field for field in owned if not field.startswith("f:status.")} <= allowed
 
 
 def test_a_settled_object_costs_no_writes_through_resyncs(world: OperatorSandbox, name: str) -> None:

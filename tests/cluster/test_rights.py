@@ -10,9 +10,11 @@ import pytest
 
 from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox
 from inference_fleet.controller.permissions import PERMISSIONS, Permission, permissions
+from inference_fleet.planning.pool_writes import KEPT_EMPTY_POOLS
+from inference_fleet.planning.record import KEPT_RECORDS
 from inference_fleet.sandbox.tools import silent, tool_path
 
-NAME = "rights"
+NAME, MANY = "rights", "rights-many"
 RBAC = "rbac.authorization.k8s.io"
 SLOW_START = [{"name": "INFERENCE_FLEET_EMULATOR_COLD_START_SECONDS", "value": "60"}]
 CLIENTS = {"networkPolicy": {"clients": [{"podSelector": {"matchLabels": {"app": "gateway"}}}]}}
@@ -20,8 +22,6 @@ _LOST_ANSWER = "after a create whose answer was lost: held by the fault tests"
 # What this folder does not provoke, with the reason.
 NOT_PROVOKED = {
     ("inferencefleet.io", "inferencedeployments/finalizers", "update"): "asked by an admission: no request of its own",
-    ("apps", "replicasets", "delete"): "takes three revisions that have served: held by the fault tests",
-    ("apps", "controllerrevisions", "delete"): "takes eleven accepted specs: held by the fault tests",
     ("apps", "replicasets", "get"): _LOST_ANSWER,
     ("apps", "controllerrevisions", "get"): _LOST_ANSWER,
     ("", "services", "get"): _LOST_ANSWER,
@@ -37,7 +37,7 @@ def audit(operator_world: OperatorSandbox) -> Iterator[list[dict[str, Any]]]:
     """What everybody has asked the API server for since the sandbox is up, the operator's rarer calls included."""
     _do_what_is_rare(operator_world)
     yield sorted(operator_world.audit(), key=lambda entry: str(entry["requestReceivedTimestamp"]))
-    operator_world.remove(NAME)
+    operator_world.remove(NAME, MANY)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,26 @@ def _do_what_is_rare(world: OperatorSandbox) -> None:
     world.deploy(NAME, **manual, replicas=0, routing={"service": {"port": 8001}})
     world.kubectl("wait", f"service/{NAME}", "--for=jsonpath={.spec.ports[0].port}=8001", "--timeout=30s")
     world.kubectl("wait", "--for=delete", f"networkpolicy/{NAME}", "--timeout=30s")
-    # Engines that start heed no SIGTERM: their grace passes meanwhile.
+    _outgrow_what_is_kept(world)
+    # Engines that start heed no SIGTERM: their grace has passed meanwhile.
     world.kubectl("wait", "--for=delete", "pod", *selector, "--timeout=180s")
+
+
+def _outgrow_what_is_kept(world: OperatorSandbox) -> None:
+    """More revisions that have served, and more accepted specs, than the operator keeps."""
+    firsts: list[str] = []
+    for number in range(KEPT_EMPTY_POOLS + KEPT_RECORDS):
+        served = number < KEPT_EMPTY_POOLS + 2
+        engine = {"vllm": {"maxModelLen": 512 + number}}
+        world.deploy(MANY, scaling={"mode": "Manual"}, replicas=int(served), engine=engine)
+        world.wait(MANY, ".status.observedGeneration", str(world.get("infd", MANY)["metadata"]["generation"]))
+        if served:
+            world.wait_condition(MANY, "RolledOut")
+        if not firsts:
+            kinds = ("replicasets", "controllerrevisions")
+            firsts = [f"{kind}/{found['metadata']['name']}" for kind in kinds for found in world.items(kind, of=MANY)]
+    assert len(firsts) == 2
+    world.kubectl("wait", "--for=delete", *firsts, "--timeout=60s")
 
 
 def test_the_operator_was_never_refused_anything_while_it_had_its_rights(audit: list[dict[str, Any]]) -> None:
