@@ -10,6 +10,7 @@ from typing import Final
 
 from inference_fleet.adapters.ports import Clock, FleetSamples, Signals
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
+from inference_fleet.controller.collector import collect_young
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key, WorkQueue
@@ -26,6 +27,8 @@ from inference_fleet.scaling.types import Decision, Limits, Observation, PodSamp
 
 # Objects decided in one go before others get their turn; one takes up to a millisecond.
 BATCH: Final = 5
+# Objects decided between two looks at what they left behind, 3 ms each.
+COLLECTED: Final = 50
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +128,8 @@ class Tick:
                 self._set_aside(key)
             if number % BATCH == 0:
                 await self.clock.sleep(0)
+            if number % COLLECTED == 0:
+                collect_young()
         self._forget_gone()
         self.last_tick = self.clock.monotonic()
 
