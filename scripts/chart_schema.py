@@ -28,6 +28,16 @@ _FILE: Schema = {
     "dependencies": {"name": ["key"], "key": ["name"]},
 }
 
+# A user has a password and no token: the operator would not start otherwise.
+_SIGN_IN: Schema = {
+    "if": {"required": ["user"], "properties": {"user": {"minLength": 1}}},
+    "then": {
+        "required": ["password"],
+        "properties": {"password": {"required": ["name", "key"]}, "token": {"maxProperties": 0}},
+    },
+    "else": {"properties": {"password": {"maxProperties": 0}}},
+}
+
 
 def _listed(items: Schema) -> Schema:
     return {"type": "array", "items": items, "uniqueItems": True}
@@ -56,6 +66,7 @@ def schema(descriptions: Mapping[str, str]) -> Schema:
             "password": _FILE,
             "tenant": {"type": "string", "pattern": "^[!-~]{0,150}$"},
             "tenantHeader": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"},
+            "arrivalsQuery": {"type": "string", "maxLength": 2000},
         },
         "settings": _settings(),
         "userRoles": {"view": _SWITCH, "edit": _SWITCH},
@@ -90,6 +101,7 @@ def schema(descriptions: Mapping[str, str]) -> Schema:
         },
     }
     result = _object(tree, descriptions, path="")
+    result["properties"]["prometheus"] |= _SIGN_IN
     # Helm itself adds it, for charts that have this one as a dependency.
     result["properties"]["global"] = {"type": "object"}
     return {"$schema": "http://json-schema.org/draft-07/schema#", **result}

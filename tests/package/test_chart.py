@@ -17,6 +17,7 @@ from inference_fleet import __version__
 from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.parse import parse_accelerator_class, parse_inference_deployment
 from inference_fleet.controller.permissions import permissions
+from inference_fleet.controller.settings import Settings
 from inference_fleet.engine.catalogue import built_in_accelerators
 
 ADDED: Final = ("monitoring", "network-policy", "edit-role", "tenant-policies")
@@ -75,6 +76,13 @@ def test_helms_own_check_finds_nothing() -> None:
         ("prometheus.url=http://user:password@prometheus:9090", "/prometheus/url"),
         ("prometheus.token.name=x", "/prometheus/token"),
         ("prometheus.password.key=x", "/prometheus/password"),
+        ("prometheus.user=fleet", "at '/prometheus/password': missing properties 'name', 'key'"),
+        ("prometheus.password.name=x,prometheus.password.key=y", "at '/prometheus/password': maxProperties"),
+        (
+            "prometheus.user=a,prometheus.password.name=x,prometheus.password.key=y,"
+            "prometheus.token.name=x,prometheus.token.key=y",
+            "at '/prometheus/token': maxProperties",
+        ),
         ("prometheus.tenantHeader=X Scope", "/prometheus/tenantHeader"),
         ("namespaces={Chat}", "/namespaces/0"),
         ("image.digest=latest", "/image/digest"),
@@ -224,6 +232,36 @@ def test_a_tenant_of_a_shared_prometheus_and_a_users_password_reach_the_operator
     assert environment["INFERENCE_FLEET_PROMETHEUS_TENANT"] == "ml"
     assert environment["INFERENCE_FLEET_PROMETHEUS_TENANT_HEADER"] == "X-Scope-OrgID"
     assert {"name": "prometheus-password", "secret": {"secretName": "login", "optional": True}} in spec["volumes"]
+
+
+def test_every_setting_of_the_operator_can_be_set_by_a_value(tmp_path: Path) -> None:
+    query = 'sum by (namespace, inference_deployment) (gateway_requests_total{code=~"2.."})'
+    file = {"name": "given", "key": "file"}
+    everything: dict[str, Any] = {
+        "namespaces": ["chat"],
+        "prometheus": {
+            "url": "https://prometheus:9090",
+            "certificateAuthority": file,
+            "tenant": "ml",
+            "arrivalsQuery": query,
+        },
+        "settings": {"logFormat": "json", "logLevel": "debug", "tickSeconds": 5, "resyncSeconds": 60, "workers": 4},
+    }
+    given: dict[str, str] = {}
+    # Either way to sign in.
+    for sign_in in ({"token": file}, {"user": "fleet", "password": file}):
+        values = {**everything, "prometheus": {**everything["prometheus"], **sign_in}}
+        (container,) = one(rendered(values=values, folder=tmp_path), "Deployment")["spec"]["template"]["spec"][
+            "containers"
+        ]
+        given |= {each["name"]: each.get("value") for each in container["env"]}
+    assert given["INFERENCE_FLEET_ARRIVALS_QUERY"] == query
+    prefix = "INFERENCE_FLEET_"
+    # In a pod these are what they are by default: its own account, port, name and namespace.
+    of_the_pod = {"kubeconfig", "host", "port", "lease", "lease_namespace", "identity"}
+    assert {name.removeprefix(prefix).lower() for name in given if name.startswith(prefix)} >= (
+        set(Settings.model_fields) - of_the_pod
+    )
 
 
 @pytest.mark.skipif(not prepared("helm3"), reason="helm 3 is not in the cache")
