@@ -79,6 +79,7 @@ class Reason(StrEnum):
     SAVES_MEMORY_ONLY = "SavesMemoryOnly"
     DEPRECATED = "Deprecated"
     IGNORED = "Ignored"
+    JUDGED_AT_ANOTHER_THRESHOLD = "JudgedAtAnotherThreshold"
     # conditions
     ACCEPTED = "Accepted"
     SOME_VARIANTS_REFUSED = "SomeVariantsRefused"

@@ -57,6 +57,10 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.DEPRECATED: ("The setting will be removed by vLLM.", "Use its successor."),
     Reason.IGNORED: ("The field has no effect as things are.", "Leave it out."),
+    Reason.JUDGED_AT_ANOTHER_THRESHOLD: (
+        "vLLM counts latencies in steps, and the objective's threshold lies between two of them.",
+        "Nothing if the threshold that the message names suits too; otherwise choose one that vLLM counts at.",
+    ),
     Reason.ACCEPTED: ("The spec makes sense.", _NOTHING),
     Reason.SOME_VARIANTS_REFUSED: ("The spec is accepted without some variants.", "See status.variants[].refusals."),
     Reason.SPEC_NOT_ACCEPTED: (

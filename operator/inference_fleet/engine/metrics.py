@@ -67,6 +67,11 @@ def judged_edge_seconds(metric: str, threshold_seconds: float) -> float:
     return float(below[-1] if below else edges[0])
 
 
+def next_edge_seconds(metric: str, threshold_seconds: float) -> float | None:
+    """The smallest bucket edge above a threshold; None beyond the last."""
+    return next((float(edge) for edge in thresholds_seconds(metric) if edge > threshold_seconds * (1 + 1e-9)), None)
+
+
 # The histogram on which an objective of each kind is judged.
 OBJECTIVE_FAMILIES: Mapping[str, str] = MappingProxyType(
     {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -14,10 +14,12 @@ from inference_fleet.api.accelerator_class import AcceleratorClassSpec
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec, Rollout
 from inference_fleet.api.intent import VariantIntent, variant_intents
+from inference_fleet.api.objective import Objective
 from inference_fleet.api.parse import merged_refusals, parse_accelerator_class, parse_inference_deployment
 from inference_fleet.api.refusal import Advice, Refusal
 from inference_fleet.engine.check import check_variant
 from inference_fleet.engine.engine_plan import EnginePlan, MemoryReport
+from inference_fleet.engine.metrics import judged_edge_seconds, next_edge_seconds
 from inference_fleet.engine.model_facts import ModelFacts
 from inference_fleet.planning.other_checkpoints import other_checkpoint
 from inference_fleet.planning.schedules import schedule_refusals
@@ -228,7 +230,23 @@ def _warnings(spec: InferenceDeploymentSpec) -> tuple[Advice, ...]:
     if spec.rollout.surge_timeout_seconds != Rollout().surge_timeout_seconds:
         message = "has no effect yet: without devices every rollout waits, whatever onNoSurgeCapacity says"
         found.append(Advice("spec.rollout.surgeTimeoutSeconds", Reason.IGNORED, message))
+    found += [advice for place, objective in enumerate(spec.objectives or ()) for advice in _edge(place, objective)]
     return tuple(found)
+
+
+def _edge(place: int, objective: Objective) -> Iterator[Advice]:
+    """What a threshold is judged at, where vLLM's histogram has no edge on it."""
+    said, edge = objective.threshold_seconds, judged_edge_seconds(objective.metric, objective.threshold_seconds)
+    if abs(edge - said) <= 1e-9 * said:
+        return
+    which = "the next stricter" if edge < said else "the smallest"
+    above = next_edge_seconds(objective.metric, said)
+    yield Advice(
+        f"spec.objectives[{place}].thresholdMilliseconds",
+        Reason.JUDGED_AT_ANOTHER_THRESHOLD,
+        f"{1000 * said:g} ms is judged at {1000 * edge:g} ms, {which} latency that vLLM counts at",
+        f"Choose {1000 * edge:g}" + (f" or {1000 * above:g}." if above is not None and edge < said else "."),
+    )
 
 
 def _says(override: Mapping[str, Any], path: str) -> bool:

@@ -27,3 +27,26 @@ def test_a_spec_of_defaults_has_no_such_warning() -> None:
     world = World()
     world.settle()
     assert [warning for warning in world.status["warnings"] if warning["reason"] == "Ignored"] == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "milliseconds", "message", "suggestion"),
+    [
+        ("TimeToFirstToken", 600, "600 ms is judged at 500 ms, the next stricter", "Choose 500 or 750."),
+        ("InterTokenLatency", 60, "60 ms is judged at 50 ms, the next stricter", "Choose 50 or 75."),
+        ("InterTokenLatency", 5, "5 ms is judged at 10 ms, the smallest", "Choose 10."),
+        ("TimeToFirstToken", 1000, None, None),
+        ("InterTokenLatency", 75, None, None),
+    ],
+)
+def test_a_threshold_between_two_edges_says_where_it_is_judged(
+    metric: str, milliseconds: int, message: str | None, suggestion: str | None
+) -> None:
+    objective = {"name": "o", "metric": metric, "thresholdMilliseconds": milliseconds, "targetPercent": "99"}
+    world = World(objectives=[objective])
+    world.settle()
+    found = [each for each in world.status["warnings"] if each["reason"] == "JudgedAtAnotherThreshold"]
+    assert [each["path"] for each in found] == (["spec.objectives[0].thresholdMilliseconds"] if message else [])
+    for each in found:
+        assert each["message"] == f"{message} latency that vLLM counts at"
+        assert each["suggestion"] == suggestion
