@@ -28,6 +28,8 @@ def cheapest_fleet(load: float, carriers: Sequence[Carrier], *, main: str) -> di
 
     Ten units, 4.5 carried at 3 and 1 at 1: two of the large and one of the small for 7, if they lose nothing together.
     """
+    if len(carriers) == 1:
+        return {main: _of_one(load, carriers[0])}
     first = next(carrier for carrier in carriers if carrier.name == main)
     others = [carrier for carrier in by_cost(carriers) if carrier is not first]
     minima = {carrier.name: carrier.limits.min_replicas for carrier in carriers}
@@ -44,6 +46,12 @@ def cheapest_fleet(load: float, carriers: Sequence[Carrier], *, main: str) -> di
     if enough:
         return min(enough, key=lambda fleet: money(fleet, carriers))
     return {**fleet, main: min(first.limits.max_replicas, fleet[main] + _missing(fleet, load, first, carriers))}
+
+
+def _of_one(load: float, only: Carrier) -> int:
+    """Replicas of the only variant; what cannot be counted on is asked for all the same."""
+    wanted = math.ceil(load / only.worth - ROUNDING)
+    return max(only.limits.min_replicas, min(wanted, only.limits.max_replicas))
 
 
 def _missing(counts: Counts, load: float, carrier: Carrier, carriers: Sequence[Carrier]) -> int:
