@@ -133,6 +133,14 @@ def test_what_stands_by_is_a_term_and_is_said() -> None:
     assert "stand by for loads like those that came unforeseen" in decision.message
 
 
+def test_larger_replicas_take_over_what_was_learned_of_smaller_ones() -> None:
+    small = Hours().of(CROWD, seconds=600.0).standby
+    large = small.in_units(4.0)
+    assert len(large.levels) == -(-len(small.levels) // 4)
+    assert large.levels[0] == small.levels[3]  # the first of four times the size is the fourth
+    assert len(large.in_units(0.25).levels) <= len(small.levels) + 3
+
+
 def test_idleness_ends_the_standby() -> None:
     one, ready = crowded()
     for _ in range(240):
