@@ -22,6 +22,7 @@ from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.planning.trust import trusted
 from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
 from inference_fleet.scaling.decide import decide
+from inference_fleet.scaling.grants import allocate
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.types import Decision, Limits, Observation, PodSample
 
@@ -119,9 +120,11 @@ class Tick:
             _log.warning("signals are unknown: %s", fleet.problem)
         samples = _by_namespace(fleet)
         now = self.clock.now()
+        news = []
         for number, key in enumerate(self.store.deployments(), start=1):
             try:
-                self._decide(key, fleet, samples.get(key[0], {}), now)
+                if self._decide(key, fleet, samples.get(key[0], {}), now):
+                    news.append(key)
             except Exception:
                 # A fault of ours in one object must not leave the others without a decision.
                 _log.exception("%s/%s cannot be scaled", *key)
@@ -131,14 +134,18 @@ class Tick:
             if number % COLLECTED == 0:
                 collect_young()
         self._forget_gone()
+        self._grant()
+        for key in news:
+            self.queue.add(key)
         self.last_tick = self.clock.monotonic()
 
-    def _decide(self, key: Key, fleet: FleetSamples, samples: Mapping[str, PodSample], now: float) -> None:
+    def _decide(self, key: Key, fleet: FleetSamples, samples: Mapping[str, PodSample], now: float) -> bool:
+        """Whether there is something to tell or to do."""
         snapshot = self.store.snapshot(key)
         case = self._case(key, snapshot, now) if snapshot is not None and _scales(snapshot) else None
         if snapshot is None or case is None or case.limits is None:
             self._set_aside(key)
-            return
+            return False
         most = {variant.name: variant.max_replicas for variant in case.limits.variants}
         recorded = recorded_replicas(snapshot)
         observation = observation_of(
@@ -164,9 +171,14 @@ class Tick:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()
         if former is None or _news(former.decision) != _news(decision):
             _log.info("%s/%s: %d replicas (%s): %s", *key, decision.total, decision.rule.value, decision.message)
-            self.queue.add(key)
-        elif _attainment_is_news(snapshot, decision, now=now):
-            self.queue.add(key)
+            return True
+        return _attainment_is_news(snapshot, decision, now=now)
+
+    def _grant(self) -> None:
+        """What the fleet as a whole may have of what its objects wish."""
+        for key, granted in allocate({key: entry.decision for key, entry in self.scaled.items()}).items():
+            if granted is not self.scaled[key].decision:
+                self.scaled[key] = dataclasses.replace(self.scaled[key], decision=granted)
 
     def _case(self, key: Key, snapshot: Snapshot, now: float) -> Case:
         """What the object asks for; most have not changed since the last tick."""

@@ -170,14 +170,16 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
     hold = situation.hold
     if hold is None:
         assert memory.started is not None
-        words = f"{need} would do; hold {total} while the scaler is young"
+        words = f"{need} would do; hold {total} in the first minutes, while little is known"
+        if need == total:
+            words = f"{_enough(situation, estimate)}; none goes in the first minutes"
         return _Wish(current, Rule.HOLD, words, young_until(started=memory.started, cold_start=cold_start))
     goal = situation.smallest(hold.replicas)
     enough = sum(goal.values())
     if enough == total:
         if sum(situation.smallest(situation.wanted).values()) == total:
             return _Wish(current, Rule.HOLD, _enough(situation, estimate))
-        words = f"{need} would do now; hold {total} for the peak of the last minutes"
+        words = f"{need} would do now; hold {total}: so many were needed in the last minutes"
         return _Wish(current, Rule.HOLD, words, hold.lets_go)
     next_down = (memory.last_down or -math.inf) + cold_start
     if now < next_down:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from inference_fleet.scaling.types import Decision
 
+Object = TypeVar("Object")
 
-def allocate(decisions: Mapping[str, Decision], budget: None = None) -> Mapping[str, Decision]:
-    """Decisions by object key -> grants by object key. With no budget every wish is granted."""
+
+def allocate(decisions: Mapping[Object, Decision], budget: None = None) -> Mapping[Object, Decision]:
+    """Decisions by object -> grants by object. With no budget every wish is granted."""
     return decisions

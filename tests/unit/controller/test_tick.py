@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
 import pytest
 
 from builders.operator_world import NAMESPACE, world
 from inference_fleet.adapters.ports import Object
 from inference_fleet.adapters.resources import REPLICA_SETS
 from inference_fleet.controller import tick
+from inference_fleet.controller.work_queue import Key
+from inference_fleet.scaling.types import Decision
 
 KEY = (NAMESPACE, "llama")
 
@@ -52,6 +57,20 @@ async def test_an_object_that_cannot_be_scaled_holds_and_says_so(monkeypatch: py
             await w.clock.advance(3600)
             assert w.desired() == serving
             assert w.condition("ScalingActive") == "False SignalsUnknown"
+
+
+async def test_what_the_fleet_grants_is_acted_on_and_not_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_each(decisions: Mapping[Key, Decision]) -> Mapping[Key, Decision]:
+        return {key: dataclasses.replace(wish, replicas=(("a", 1),)) for key, wish in decisions.items()}
+
+    async with world() as w:
+        w.deploy()
+        w.signals.load = {"llama": 40.0}
+        monkeypatch.setattr(tick, "allocate", one_each)
+        async with w.running() as loop:
+            await w.clock.advance(300)
+            assert w.desired() == 1
+            assert loop.tick.scaled[KEY].decision.recommended >= 3
 
 
 async def test_the_memory_of_an_object_that_is_gone_is_forgotten() -> None:
