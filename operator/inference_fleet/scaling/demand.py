@@ -39,6 +39,7 @@ class Traffic:
     finishes: float = 0.0
     cached_tokens: float = 0.0
     running: float = 0.0
+    sequence_seconds: float = 0.0
 
     @property
     def mean_prompt(self) -> float:
@@ -48,7 +49,15 @@ class Traffic:
     @property
     def mean_output(self) -> float:
         """Tokens of an answer."""
-        return self.output_tokens / self.finishes if self.finishes >= 1 else DEFAULT_OUTPUT_TOKENS
+        # Of an answer under way half is written, on average. Without it the first answers of a rise count as endless:
+        # their tokens are there, and none has finished.
+        answers = (self.finishes + self.prefills) / 2
+        return self.output_tokens / answers if answers >= 1 else DEFAULT_OUTPUT_TOKENS
+
+    @property
+    def service_seconds(self) -> float:
+        """How long a request runs, by Little's law; 0 while unknown."""
+        return self.sequence_seconds / self.finishes if self.finishes >= 1 else 0.0
 
     @property
     def tokens_per_sequence(self) -> float:
@@ -68,6 +77,7 @@ class Traffic:
         if not prompt + generated + finished:
             return self
         known = [variant for variant in load.variants if variant.kv_tokens is not None and variant.running > 0]
+        elapsed = sum([change.seconds for change in load.changes]) / len(load.changes)
         return Traffic(
             prompt_tokens=self.prompt_tokens * KEPT_PER_TICK + prompt,
             prefills=max(0.0, self.prefills * KEPT_PER_TICK + prefills),
@@ -75,6 +85,7 @@ class Traffic:
             finishes=self.finishes * KEPT_PER_TICK + finished,
             cached_tokens=self.cached_tokens * KEPT_PER_TICK + sum([variant.kv_tokens or 0.0 for variant in known]),
             running=self.running * KEPT_PER_TICK + sum([variant.running for variant in known]),
+            sequence_seconds=self.sequence_seconds * KEPT_PER_TICK + load.running / load.moving_share * elapsed,
         )
 
 

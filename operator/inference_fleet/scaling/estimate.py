@@ -99,15 +99,20 @@ def estimated(
     # Twice in a row, since one tick's tokens are a noisy measure.
     before = demand if memory.forecast.last_demand is None else memory.forecast.last_demand
     saturated = min(demand, before)
-    forecast, overload, rise = memory.forecast, memory.overload, memory.rise
+    forecast, overload, rise, felt = memory.forecast, memory.overload, memory.rise, memory.felt
     violations, budget, worst = memory.curve, memory.budget, memory.worst_window
     lead = math.ceil((cold_start + EXTRA_LEAD_SECONDS) / TICK_SECONDS) * TICK_SECONDS
     if seen_rates is not None:
         rise = rise.learned(demand, arrivals=rates.arrivals, seconds=seconds)
     if learns:
-        forecast = forecast.learned(demand, seconds=seconds, lead_seconds=lead, now=now)
-        relative = max(reference.compute + reference.backlog, reference.space) / ready
-        overload = overload.learned(relative, backlog=queue_seconds > BACKLOG_SHARE * promise.first_token_seconds)
+        felt = felt.learned(
+            demand=demand, compute=reference.compute, service_seconds=traffic.service_seconds, seconds=seconds
+        )
+        forecast = forecast.learned(demand, felt=felt.demand, seconds=seconds, lead_seconds=lead, now=now)
+        backlog = queue_seconds > BACKLOG_SHARE * promise.first_token_seconds
+        # What is held is seen as it is: requests that run are those of the last minutes already.
+        relative = max(felt.compute + reference.backlog, reference.space) / ready
+        overload = overload.learned(relative, backlog=backlog)
         # Curve and budget stay as they are while histograms are missing.
         if misses is not None:
             violations = violations.learned(
@@ -154,8 +159,7 @@ def estimated(
         standby = standby.in_units(unit / former)
         asked = tuple((time, count * former / unit) for time, count in asked)
     if learns:
-        # The mean of two ticks, as the forecast's errors: one tick's tokens are a noisy measure.
-        lately = (demand + before) / 2
+        lately = felt.demand
         standby = standby.learned(
             lately / unit,
             curve=curve,
@@ -200,6 +204,7 @@ def estimated(
         budget=budget,
         worst_window=worst,
         standby=standby,
+        felt=felt,
         preference=preference,
         needs=asked,
     )

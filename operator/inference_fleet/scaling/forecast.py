@@ -131,9 +131,9 @@ class Forecast:
     top: float = 0.0
     ordered: Ordered = field(default=Ordered(), compare=False)
 
-    def learned(self, demand: float, *, seconds: float, lead_seconds: float, now: float) -> Forecast:
-        """With the demand of this tick. seconds: since the last one."""
-        learned = self._corrected(demand, now=now).followed(demand, seconds=seconds)
+    def learned(self, demand: float, *, felt: float, seconds: float, lead_seconds: float, now: float) -> Forecast:
+        """With the demand of this tick. felt: what the fleet feels of it, the one to forecast."""
+        learned = self._corrected(felt, now=now).followed(demand, seconds=seconds)
         if learned.ticks <= IGNORED_TICKS:
             return learned
         centre, features = learned._features()
@@ -184,14 +184,13 @@ class Forecast:
         centre = sum(logs) / len(logs)
         return centre, (1.0, *(value - centre for value in logs))
 
-    def _corrected(self, demand: float, *, now: float) -> Forecast:
+    def _corrected(self, felt: float, *, now: float) -> Forecast:
         """Learn from the forecasts that fall due; ones that are long overdue (signals were unknown) are dropped."""
         due = [entry for entry in self.pending if entry.due <= now]
         if not due:
             return self
         result = changed(self, pending=self.pending[len(due) :])
-        last = demand if self.last_demand is None else self.last_demand
-        target = math.log((demand + last) / 2)
+        target = math.log(felt)
         for entry in due:
             if now - entry.due < TICK_SECONDS:
                 result = result._with_truth(entry, target)

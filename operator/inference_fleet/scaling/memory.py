@@ -9,6 +9,7 @@ from typing import Any, Final
 from inference_fleet.scaling.attainment import ObjectiveHours
 from inference_fleet.scaling.codec import decoded, encoded
 from inference_fleet.scaling.demand import Rates, Traffic
+from inference_fleet.scaling.felt_load import NOTHING_FELT, FeltLoad
 from inference_fleet.scaling.forecast import FEATURES, MAXIMUM_ERRORS, MAXIMUM_PENDING, TIME_CONSTANTS_SECONDS, Forecast
 from inference_fleet.scaling.hold import MAXIMUM_NEEDS
 from inference_fleet.scaling.misses import HistogramTotals
@@ -69,6 +70,7 @@ class ScalerMemory:
     budget: Budget = field(default_factory=Budget)
     worst_window: WorstWindow = NO_WINDOW
     standby: Standby = field(default_factory=Standby)
+    felt: FeltLoad = NOTHING_FELT
     preference: Preference = field(default_factory=Preference)
 
     @classmethod

@@ -18,7 +18,8 @@ LEAD = 150.0
 def fed(demands: list[float], forecast: Forecast | None = None, *, start: float = 0.0) -> Forecast:
     forecast = forecast or Forecast()
     for number, demand in enumerate(demands):
-        forecast = forecast.learned(demand, seconds=15.0, lead_seconds=LEAD, now=start + 15.0 * number)
+        now = start + 15.0 * number
+        forecast = forecast.learned(demand, felt=demand, seconds=15.0, lead_seconds=LEAD, now=now)
     return forecast
 
 
@@ -103,7 +104,7 @@ def test_in_the_midst_of_a_crowd_no_second_one_is_expected_on_top() -> None:
 
 def test_a_gap_in_the_signals_is_not_an_error_of_the_forecast() -> None:
     forecast = fed([4.0] * 30)
-    later = forecast.learned(40.0, seconds=60.0, lead_seconds=LEAD, now=30 * 15.0 + 3600.0)
+    later = forecast.learned(40.0, felt=40.0, seconds=60.0, lead_seconds=LEAD, now=30 * 15.0 + 3600.0)
     assert later.errors == forecast.errors
     assert later.pending[0].due > 3600.0
 
