@@ -22,6 +22,7 @@ PER_SECOND: Mapping[str, float] = {
     "generation_tokens": 160.0,
     "finished_requests": 0.8,
     "rejected_requests": 0.0,
+    "failed_requests": 0.0,
     "steps": 20.0,
     "inter_token_sum_seconds": 8.0,
     "inter_token_count": 160.0,
@@ -76,7 +77,8 @@ def _serve(pods: Sequence[Labels], since: float, port: Connection) -> None:
             return [(labels, number) for labels, number in found if edges.fullmatch(labels["le"])]
         signal = signals[query]
         # No two pods do quite the same.
-        return [(name, _value(signal, at, since=since, pace=0.8 + 0.4 * (n % 7) / 6)) for n, name in enumerate(names)]
+        found = [(name, _value(signal, at, since=since, pace=0.8 + 0.4 * (n % 7) / 6)) for n, name in enumerate(names)]
+        return [row for row in found if row[1] > 0] if query.endswith(" > 0") else found
 
     class Answers(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
