@@ -43,6 +43,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infe
 LABORATORY = 1
 # The same for the search for the optimum alone.
 SEARCH = 5
+# Facts of a case that came later: they count where they are set, so that what was run before still stands.
+LATER = ("max_num_queued_reqs", "max_num_queued_tokens")
 OPTIMUM = "optimum"
 OTHER_RESULTS = ("simulator", "decide", "emulated", "real-engine")
 URGENT = ((OPTIMUM, "fleet"), ("static-tuned", "llm-d-slo-aware"))
@@ -263,6 +265,10 @@ def _file(job: Job) -> Path:
     case = next(case for case in cases() if (case.part, case.name) == (job.part, job.case))
     plain = dataclasses.asdict(dataclasses.replace(case, seeds=(), policies=(), tuned=False, optimum=True))
     plain.pop("load")
+    for variant in plain["variants"]:
+        for name in LATER:
+            if variant["engine"][name] is None:
+                variant["engine"].pop(name)
     facts = [LABORATORY, plain, job.seed, job.what, job.parameters]
     if job.what == OPTIMUM:
         facts.append(SEARCH)

@@ -33,6 +33,8 @@ TUNED = tuple(f"{name}-tuned" for name in RIVALS)
 # The cheaper half of the rivals' best, for traces that take minutes a run.
 FEW = ("fleet", "llm-d-slo-aware", "dynamo-planner", "static-tuned")
 SEEDS = range(5)
+# What an L4 prefills in about 1.7 s, beside a batch that decodes.
+QUEUED_TOKENS = 8000
 
 L4 = (VariantModel(name="l4", engine=LLAMA_8B_L4),)
 A100 = (VariantModel(name="a100", engine=LLAMA_8B_A100),)
@@ -157,7 +159,24 @@ def _conditions() -> tuple[Case, ...]:
         ):
             case = Case("conditions", f"{name}, {label}", load, policies=("fleet",))
             found.append(dataclasses.replace(case, **changes))
-    return tuple(found)
+    return (*found, *_limited_queues())
+
+
+def _limited_queues() -> tuple[Case, ...]:
+    """Engines that turn a request away rather than let it wait for most of its 2.5 s."""
+    engine = dataclasses.replace(LLAMA_8B_L4, max_num_queued_tokens=QUEUED_TOKENS)
+    return tuple(
+        Case(
+            "conditions",
+            f"{name}, queue of {QUEUED_TOKENS:,} tokens",
+            _shape(name),
+            variants=(VariantModel(name="l4", engine=engine),),
+            seeds=SEEDS,
+            policies=("fleet",),
+            optimum=False,
+        )
+        for name in ("chat-morning", "chat-bursts", "flash-crowd")
+    )
 
 
 def _variants() -> tuple[Case, ...]:

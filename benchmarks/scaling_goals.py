@@ -25,6 +25,8 @@ AS_MUCH_POINTS = 0.1
 OWN = "fleet"
 STATIC = ("static", "static tuned")
 RAMP_RIVAL = "llm-d-slo-aware"
+# In the names of cases whose engines have a limited queue.
+LIMITED_QUEUE = "queue of"
 WITH_RIVALS = ("suite", "recorded", "unseen", "days")
 
 
@@ -271,15 +273,36 @@ def _beats_llm_d(kept: float, replicas: float) -> bool:
     return kept >= 98.0 and replicas <= 5.93
 
 
+def _limited_queues(documents: Mapping[str, Document], limited: Sequence[Document]) -> Goal:
+    """What engines that turn requests away make of the same traces of the suite, all seeds on average."""
+    without = _own(documents.get("suite", {"runs": []}))
+    said = []
+    for trace in dict.fromkeys(run["scenario"]["trace"] for run in limited):
+        plain = trace.partition(f", {LIMITED_QUEUE}")[0]
+        both = [
+            tuple(statistics.fmean(run["result"][key] for run in each) for key in ("attainmentPercent", "meanReplicas"))
+            for each in (
+                [run for run in without if run["scenario"]["trace"] == plain],
+                [run for run in limited if run["scenario"]["trace"] == trace],
+            )
+            if each
+        ]
+        said.append(f"{plain} " + " -> ".join(f"{kept:.1f} % at {replicas:.1f}" for kept, replicas in both))
+    demand = "What a limit of the engines' queue can do (requests turned away count as missed): kept, at replicas"
+    return Goal(demand, "built, or shown not to pay", _said(said), bool(said) or None, "conditions")
+
+
 def _circumstances(documents: Mapping[str, Document]) -> Iterator[Goal]:
     document = documents.get("conditions", {"runs": [], "optimum": []})
-    own = _own(document)
+    every = _own(document)
+    own = [run for run in every if LIMITED_QUEUE not in run["scenario"]["trace"]]
     ratios = [ratio for run in own if (ratio := ratio_of(run, document)) is not None]
     said = [f"{len(own)} cases"] if own else []
     if ratios:
         said.append(f"{sum(_attained(r) >= TARGET_PERCENT for r in own)} keep 99 %, ratios {_span(ratios, '.2f')}")
     demand = "Starts of 60 and 300 s, random routing, 30 % model error, another model and accelerator"
     yield Goal(demand, "reported", "; ".join(said) or "not run", None, "conditions")
+    yield _limited_queues(documents, [run for run in every if LIMITED_QUEUE in run["scenario"]["trace"]])
     document = documents.get("variants", {"runs": [], "optimum": []})
     said, met = [], []
     for run in _own(document):

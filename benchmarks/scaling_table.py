@@ -41,8 +41,8 @@ NOTES = {
     ),
 }
 GOALS_NOTE = """\
-The worst ten minutes stand in every table. An option that holds every hour rather than every day is not built: the API
-has no field for the window of an objective, and the scaler's error budget is that of a day.
+The worst ten minutes stand in every table. What `windowHours: 1` in an objective keeps of
+every hour instead of the day is in [Scaling](../docs/explanation/scaling.md#every-hour-instead-of-every-day).
 """
 RIVALS_NOTE = """\
 With the first seed. *Best rival as shipped*: the one of least replica-hours that keeps as much (no more than 0.1 points

@@ -49,7 +49,13 @@ class Offer:
             engine = engine_of(limit)
             batched = None if variant.engine is None else variant.engine.effective.max_num_batched_tokens
             known = engine if batched is None else replace(engine, max_num_batched_tokens=batched)
-            found.append((limit.name, known, limit.cost_per_replica_hour))
+            batching = variant.intent.engine.batching
+            limited = replace(
+                known,
+                max_num_queued_reqs=None if batching is None else batching.max_num_queued_reqs,
+                max_num_queued_tokens=None if batching is None else batching.max_num_queued_tokens,
+            )
+            found.append((limit.name, limited, limit.cost_per_replica_hour))
         return found
 
 

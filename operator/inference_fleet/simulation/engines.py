@@ -52,7 +52,13 @@ FINISHED: Final = 19
 STEPS: Final = 20
 INTER_TOKENS: Final = 21
 DRAINING: Final = 22
-WHOLE_COLUMNS: Final = 23
+QUEUED_TOKENS: Final = 23
+REJECTED: Final = 24
+MAX_QUEUED_REQS: Final = 25
+MAX_QUEUED_TOKENS: Final = 26
+WHOLE_COLUMNS: Final = 27
+# For a limit of the queue.
+NO_LIMIT: Final = np.iinfo(np.int64).max
 # Columns of `Engines.real`.
 BASE: Final = 0
 PER_PREFILL: Final = 1
@@ -147,8 +153,9 @@ def route_unrouted(engines: Engines, ready: Any, at_random: bool, now: float) ->
 @compiled
 def show(engines: Engines, rows: Any, now: float) -> Any:
     """Per engine, as its metrics page shows it at `now`, within a jump too: running, waiting, cache tokens held,
-    prompt tokens, generated tokens, finished requests, steps, seconds between tokens, and how many such gaps."""
-    shown = np.zeros((rows.shape[0], 9))
+    prompt tokens, generated tokens, finished requests, steps, seconds between tokens, how many such gaps, and rejected
+    requests."""
+    shown = np.zeros((rows.shape[0], 10))
     for place in range(rows.shape[0]):
         row = rows[place]
         whole, real = engines.whole[row], engines.real[row]
@@ -165,6 +172,7 @@ def show(engines: Engines, rows: Any, now: float) -> Any:
         shown[place, 6] = whole[STEPS] + steps
         shown[place, 7] = real[INTER_SECONDS] + tokens * real[STEP_SECONDS]
         shown[place, 8] = whole[INTER_TOKENS] + tokens
+        shown[place, 9] = whole[REJECTED]
     return shown
 
 
@@ -190,8 +198,14 @@ def _route(engines: Engines, request: int, ready: Any, at_random: bool, now: flo
 
 @compiled
 def _submit(engines: Engines, row: int, request: int, now: float) -> None:
-    """Queue a request. A jump under way is cut at the end of its present step, where the request may join."""
+    """Queue a request, or turn it away. A jump under way is cut at the end of its present step, where it may join."""
     whole, real = engines.whole[row], engines.real[row]
+    whole[SUBMITTED] += 1
+    engines.variant[request] = whole[VARIANT]
+    tokens = engines.input_tokens[request]
+    if whole[WAITING] >= whole[MAX_QUEUED_REQS] or whole[QUEUED_TOKENS] + tokens > whole[MAX_QUEUED_TOKENS]:
+        whole[REJECTED] += 1
+        return
     blocked = whole[WAITING] > 0 or whole[DECODING] + whole[PREFILLING] >= whole[MAX_SEQS]
     engines.next_waiting[request] = -1
     if whole[WAITING] > 0:
@@ -200,9 +214,8 @@ def _submit(engines: Engines, row: int, request: int, now: float) -> None:
         whole[FIRST_WAITING] = request
     whole[LAST_WAITING] = request
     whole[WAITING] += 1
+    whole[QUEUED_TOKENS] += tokens
     whole[OUTSTANDING] += 1
-    whole[SUBMITTED] += 1
-    engines.variant[request] = whole[VARIANT]
     if engines.next_event[row] == math.inf:
         _begin(engines, row, now)
     elif not blocked and whole[JUMP_STEPS] > 1:
@@ -255,18 +268,20 @@ def _begin(engines: Engines, row: int, now: float) -> None:
     if not preempted:
         while whole[WAITING] > 0 and budget > 0 and decoding + whole[PREFILLING] < whole[MAX_SEQS]:
             request = whole[FIRST_WAITING]
+            prompt = _prompt_tokens(engines, request)
             if now - engines.arrival[request] > real[PATIENCE]:
                 # Whoever asked has gone away.
                 whole[FIRST_WAITING] = engines.next_waiting[request]
                 whole[WAITING] -= 1
+                whole[QUEUED_TOKENS] -= prompt
                 whole[OUTSTANDING] -= 1
                 continue
-            prompt = _prompt_tokens(engines, request)
             # The whole prompt must fit, and a token of every sequence that decodes beside it. One alone always may.
             if decoding + whole[PREFILLING] > 0 and whole[HELD_TOKENS] + prompt + decoding > whole[CACHE_TOKENS]:
                 break
             whole[FIRST_WAITING] = engines.next_waiting[request]
             whole[WAITING] -= 1
+            whole[QUEUED_TOKENS] -= prompt
             tokens = min(prompt, budget)
             place = whole[PREFILLING]
             prefilling[place, 0] = request
@@ -359,6 +374,7 @@ def _preempt(engines: Engines, row: int) -> None:
     if whole[WAITING] == 0:
         whole[LAST_WAITING] = request
     whole[WAITING] += 1
+    whole[QUEUED_TOKENS] += _prompt_tokens(engines, request)
 
 
 @compiled

@@ -206,6 +206,10 @@ class Fleet:
             engine.kv_cache_tokens,
             variant,
         )
+        whole[[loop.MAX_QUEUED_REQS, loop.MAX_QUEUED_TOKENS]] = [
+            loop.NO_LIMIT if limit is None else limit
+            for limit in (engine.max_num_queued_reqs, engine.max_num_queued_tokens)
+        ]
         real[[loop.BASE, loop.PER_PREFILL, loop.PER_DECODING, loop.PATIENCE]] = (
             step.base_seconds,
             step.per_prefill_token_seconds,

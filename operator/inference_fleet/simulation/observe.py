@@ -207,12 +207,12 @@ def _samples(fleet: Fleet, replicas: Sequence[Replica]) -> tuple[PodSample, ...]
             cached_prompt_tokens=0.0,
             generation_tokens=generated,
             finished_requests=finished,
-            rejected_requests=0.0,
+            rejected_requests=rejected,
             steps=steps,
             inter_token_sum_seconds=seconds,
             inter_token_count=gaps,
         )
-        for replica, (running, waiting, held, prompt, generated, finished, steps, seconds, gaps) in zip(
+        for replica, (running, waiting, held, prompt, generated, finished, steps, seconds, gaps, rejected) in zip(
             replicas, fleet.shown(replicas), strict=True
         )
     )
