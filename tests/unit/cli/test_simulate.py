@@ -13,6 +13,7 @@ import yaml
 
 from inference_fleet.cli.compare import goals_missed
 from inference_fleet.cli.main import EXIT_GOAL_MISSED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE, run
+from inference_fleet.cli.simulation_offer import offer_of
 from inference_fleet.engine.catalogue import built_in_accelerators
 
 ROOT = Path(__file__).parents[3]
@@ -72,6 +73,17 @@ def test_without_objectives_the_answer_says_what_is_scaled_for(
     assert run(["simulate", "--trace", str(trace), "-f", str(file), *SMALL]) == EXIT_OK
     words = "no objective, 100.00 % served; scaled as for 99 % within 2.5 s to the first token and 200 ms a token, with"
     assert words in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_deployments_limits_of_the_queue_are_simulated(tmp_path: Path) -> None:
+    deployment = yaml.safe_load((ROOT / "manifests/samples/llama-8b.yaml").read_text(encoding="utf-8"))
+    deployment["spec"]["engine"]["vllm"]["batching"] = {"maxNumQueuedReqs": 7, "maxNumQueuedTokens": 8000}
+    file = tmp_path / "limited.yaml"
+    file.write_text(yaml.safe_dump(deployment))
+    (_, limited, _), *_ = offer_of(str(file)).engines()
+    assert (limited.max_num_queued_reqs, limited.max_num_queued_tokens) == (7, 8000)
+    (_, unlimited, _), *_ = offer_of(str(ROOT / "manifests/samples/llama-8b.yaml")).engines()
+    assert unlimited.max_num_queued_reqs is unlimited.max_num_queued_tokens is None
 
 
 def test_a_cost_has_its_unit(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,3 +82,18 @@ def test_a_crowd_is_judged_by_a_fixed_fleet_that_costs_no_more(goals: ModuleType
 
 def test_what_was_not_run_is_neither_met_nor_missed(goals: ModuleType) -> None:
     assert {met for demand, met in verdicts(goals, {}).items() if demand != "Noise"} == {None}
+
+
+def test_what_limited_queues_do_is_told_beside_the_same_trace_without(goals: ModuleType) -> None:
+    suite_runs = [run("fleet", 84.0, 20.0, trace="flash"), run("fleet", 86.0, 16.0, trace="flash")]
+    limited = run("fleet", 90.0, 12.0, trace="flash, queue of 8,000 tokens")
+    told = {
+        goal.demand: goal
+        for goal in goals.goals(
+            {"suite": {"runs": suite_runs, "optimum": []}, "conditions": {"runs": [limited], "optimum": []}}, {}
+        )
+    }
+    (limits,) = [goal for demand, goal in told.items() if "limit of the engines' queue" in demand]
+    assert limits.reached == "flash 85.0 % at 9.0 -> 90.0 % at 6.0"
+    (others,) = [goal for demand, goal in told.items() if demand.startswith("Starts of 60")]
+    assert others.reached == "not run"
