@@ -124,7 +124,7 @@ def _sound(memory: ScalerMemory) -> bool:
         and len(forecast.covariance) == FEATURES * FEATURES
         and len(curve.requests) == len(curve.misses) == BINS
         and min(*curve.requests, *curve.misses) >= 0
-        and min(astuple(memory.worst_window)) >= 0
+        and min(*astuple(memory.worst_window), *memory.felt) >= 0
         and len(memory.standby.levels) <= len(LEVELS)
         and all(len(level.costs) == len(HOLDS_COLD_STARTS) for level in memory.standby.levels)
         and all(0 <= hour.misses <= hour.requests for entry in memory.attained for hour in entry.hours)

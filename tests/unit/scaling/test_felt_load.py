@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inference_fleet.scaling.felt_load import LEAST_SECONDS, MOST_SECONDS, NOTHING_FELT, FeltLoad
+from inference_fleet.scaling.memory import ScalerMemory
 
 
 def after(demands: list[float], *, service_seconds: float) -> float:
@@ -44,3 +47,9 @@ def test_answers_of_an_hour_do_not_make_the_load_late_by_an_hour() -> None:
 def test_a_long_gap_forgets_what_was_felt() -> None:
     later = FeltLoad(2.0, 1.0).learned(demand=10.0, compute=4.0, service_seconds=20.0, seconds=60.0)
     assert later == (pytest.approx(9.6, rel=0.01), pytest.approx(3.85, rel=0.01))
+
+
+def test_what_is_felt_survives_a_restart_and_a_damaged_one_is_no_memory() -> None:
+    memory = replace(ScalerMemory.empty(), felt=FeltLoad(2.5, 1.5))
+    assert ScalerMemory.from_json(memory.to_json()) == memory
+    assert ScalerMemory.from_json(replace(memory, felt=FeltLoad(-2.5, 1.5)).to_json()) is None
