@@ -3,7 +3,8 @@
 The work of a long answer arrives in one tick and is done over minutes. Booked on the tick of its arrival, a handful of
 such requests looks like a load that comes and goes, and a fleet kept for it is too large. If requests are served for
 exponentially distributed times, the work under way is exactly the exponential average of what arrives, with the mean
-time as its constant (the M/G/infinity queue); the mean time is known by Little's law. Of short answers, two ticks or so are averaged.
+time as its constant (the M/G/infinity queue); the mean time is known by Little's law. Of short answers, about
+two ticks are averaged.
 """
 
 from __future__ import annotations
