@@ -70,6 +70,9 @@ def _serve(pods: Sequence[Labels], since: float, port: Connection) -> None:
         if query == KV_CACHE_TOKENS_QUERY:
             told = {"kv_cache_size_tokens": str(KV_CACHE_TOKENS), "kv_cache_max_concurrency": "48.8"}
             return [({**name, **told}, 1.0) for name in names]
+        if " unless " in query:
+            # No engine of this fleet goes or starts again.
+            return []
         if "_bucket{" in query:
             (metric,) = [metric for metric, name in OBJECTIVE_FAMILIES.items() if name in query]
             edges = re.compile(query.partition('le=~"')[2].partition('"')[0])

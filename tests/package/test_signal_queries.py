@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference_fleet.adapters.prometheus import POD_QUERIES, histogram_query
+from inference_fleet.adapters.histogram_totals import histogram_query
+from inference_fleet.adapters.prometheus import POD_QUERIES
 from inference_fleet.sandbox.tools import tool_path
 from inference_fleet.sandbox.tools.progress import silent
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from builders.intents import accepted_intent, make_accelerator
 from inference_fleet.adapters import prometheus
+from inference_fleet.adapters.histogram_totals import HistogramTotals, departures_query, histogram_query
 from inference_fleet.adapters.kubernetes import _path
 from inference_fleet.adapters.resources import PODS
 from inference_fleet.engine.check import check_variant
@@ -59,8 +60,10 @@ def test_queries_are_constants_that_name_no_tenant() -> None:
     edges = {(metric, judged_edge_seconds(metric, threshold)) for metric, threshold in promised}
     assert all(edge in thresholds_seconds(metric) for metric, edge in edges)
     texts += [
-        prometheus.histogram_query(metric, sorted(edge for one, edge in edges if one == metric))
+        text
         for metric in OBJECTIVE_FAMILIES
+        for judged in [sorted(edge for one, edge in edges if one == metric)]
+        for text in (histogram_query(metric, judged), departures_query(metric, judged, milliseconds=15_000))
     ]
     asked: list[str] = []
 
@@ -68,7 +71,9 @@ def test_queries_are_constants_that_name_no_tenant() -> None:
         asked.append(text)
         return [({"namespace": '"}', "pod": 'a"} or vector(1) #', "inference_deployment": "$(id)"}, 1.0)]
 
-    prometheus.read_fleet(query, at=1.0, promised=promised)
+    totals = HistogramTotals()
+    for at in (100.0, 115.0):
+        prometheus.read_fleet(query, at=at, promised=promised, totals=totals)
     assert set(asked) == set(texts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +16,9 @@ import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from urllib3.util.retry import Retry
 
-from inference_fleet.adapters.ports import FleetSamples, PodKey, Promised, VariantKey
-from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES, judged_edge_seconds
-from inference_fleet.scaling.types import HistogramSample, PodSample
+from inference_fleet.adapters.histogram_totals import HistogramTotals, Query, Row, number_of
+from inference_fleet.adapters.ports import FleetSamples, PodKey, Promised
+from inference_fleet.scaling.types import PodSample
 
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
 READ_TIMEOUT_SECONDS: Final = 4.0
@@ -68,27 +68,8 @@ KV_CACHE_TOKENS_QUERY: Final = (
 _log = logging.getLogger(__name__)
 
 
-def histogram_query(metric: str, edges_seconds: Iterable[float]) -> str:
-    """The totals of all variants at these edges of the engines' own, and of all requests.
-
-    Summed over pods by Prometheus, and not of every edge: by pod, 1,000 deployments of ten are 430,000 rows (60 MB,
-    2.3 s to read, 446 MB at the peak) in every tick. When a pod goes the sum falls, and the scaler leaves that one tick
-    out of what it learns.
-    """
-    # Prometheus writes 1.0 since its third version, and wrote 1 before.
-    words = [f"{edge:g}".replace(".", "[.]") + ("([.]0)?" if edge.is_integer() else "") for edge in edges_seconds]
-    selector = f'{_SELECTOR[:-1]},le=~"{"|".join([*words, "[+]Inf"])}"}}'
-    variant = "namespace, inference_deployment, inference_variant"
-    once = f"max by ({variant}, pod, engine, le) ({OBJECTIVE_FAMILIES[metric]}_bucket{selector})"
-    return f"sum by ({variant}, le) ({once})"
-
-
 class _Unreadable(Exception):
     """Prometheus answered, but not with what was asked for."""
-
-
-Row = tuple[Mapping[str, str], float]
-Query = Callable[[str, float], list[Row]]
 
 
 class _SecretFromFile(requests.auth.AuthBase):
@@ -139,6 +120,7 @@ class PrometheusSignals:
             retry=Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
         )
         self._session = session
+        self._totals = HistogramTotals()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
         self._under_way: asyncio.Future[FleetSamples] | None = None
 
@@ -159,7 +141,7 @@ class PrometheusSignals:
 
     def _ask(self, at: float, promised: Collection[Promised]) -> FleetSamples:
         try:
-            fleet = read_fleet(self._query, at=at, promised=promised)
+            fleet = read_fleet(self._query, at=at, promised=promised, totals=self._totals)
             return fleet if self._arrivals_query is None else replace(fleet, arrivals=self._arrivals(at))
         except (requests.RequestException, PrometheusApiClientException, OSError) as error:
             return FleetSamples(problem=_short(f"Prometheus at {self._client.url} cannot be asked: {_cause(error)}"))
@@ -188,26 +170,27 @@ class PrometheusSignals:
         return _rows(answer)
 
 
-def read_fleet(query: Query, *, at: float, promised: Collection[Promised]) -> FleetSamples:
-    """Ask for every signal and put the answers together by pod. Raises whatever `query` raises."""
+def read_fleet(query: Query, *, at: float, promised: Collection[Promised], totals: HistogramTotals) -> FleetSamples:
+    """Ask for every signal and put the answers together by pod. Raises whatever `query` raises.
+
+    totals: of the calls before, which it goes on with.
+    """
     values: dict[PodKey, dict[str, float]] = {}
     for signal, text in POD_QUERIES.items():
         for labels, number in query(text, at):
             _take(values, labels, signal, number)
     for labels, _ in query(KV_CACHE_TOKENS_QUERY, at):
-        tokens, sequences = _number(labels.get("kv_cache_size_tokens")), _number(labels.get("kv_cache_max_concurrency"))
+        tokens, sequences = (
+            number_of(labels.get("kv_cache_size_tokens")),
+            number_of(labels.get("kv_cache_max_concurrency")),
+        )
         _take(values, labels, "kv_cache_tokens", tokens)
         # How many sequences of the longest length fit: the length itself has no metric.
         if sequences > 0:
             _take(values, labels, "max_model_len", round(tokens / sequences) if math.isfinite(tokens) else math.nan)
     pods = {key: _pod_sample(key[1], signals) for key, signals in values.items()}
-    histograms: dict[VariantKey, list[HistogramSample]] = {}
-    for metric in sorted({metric for metric, _ in promised}):
-        edges = {judged_edge_seconds(metric, threshold) for one, threshold in promised if one == metric}
-        text = histogram_query(metric, sorted(edges))
-        for variant, samples in _histograms(metric, query(text, at), at=at).items():
-            histograms.setdefault(variant, []).extend(samples)
-    return FleetSamples(pods=pods, histograms={key: tuple(samples) for key, samples in histograms.items()})
+    heard = {key: sample.sample_time for key, sample in pods.items() if sample.sample_time is not None}
+    return FleetSamples(pods=pods, histograms=totals.read(query, at=at, promised=promised, heard=heard))
 
 
 def _take(values: dict[PodKey, dict[str, float]], labels: Mapping[str, str], signal: str, number: float) -> None:
@@ -227,25 +210,6 @@ def _pod_sample(pod: str, signals: dict[str, float]) -> PodSample:
     return PodSample(pod=pod, sample_time=signals.pop("sample_time", None), **signals)
 
 
-def _histograms(metric: str, rows: list[Row], *, at: float) -> dict[VariantKey, list[HistogramSample]]:
-    counts: dict[VariantKey, dict[float, float]] = {}
-    for labels, number in rows:
-        edge = _number(labels.get("le"))
-        if math.isnan(edge) or not 0 <= number < math.inf:
-            continue
-        key = (labels.get("namespace", ""), labels.get("inference_deployment", ""), labels.get("inference_variant", ""))
-        counts.setdefault(key, {})[edge] = number
-    return {
-        key: [
-            HistogramSample(metric, edge_seconds=edge, good=good, total=edges[math.inf], sample_time=at)
-            for edge, good in sorted(edges.items())
-            if math.isfinite(edge)
-        ]
-        for key, edges in counts.items()
-        if math.inf in edges
-    }
-
-
 def _rows(answer: list[Any]) -> list[Row]:
     rows: list[Row] = []
     for row in answer:
@@ -255,16 +219,8 @@ def _rows(answer: list[Any]) -> list[Row]:
             raise _Unreadable("a row is no sample") from error
         if not isinstance(labels, dict):
             raise _Unreadable("a row has no labels")
-        rows.append((labels, _number(text)))
+        rows.append((labels, number_of(text)))
     return rows
-
-
-def _number(text: Any) -> float:
-    """NaN for whatever is no number; Prometheus writes NaN, +Inf and -Inf as words."""
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _cause(error: BaseException) -> str:

@@ -15,10 +15,11 @@ PACE: Final = "InterTokenLatency"
 
 @dataclass(frozen=True)
 class Totals:
-    """One objective's histogram at the last tick: requests within the judged edge, and all."""
+    """One objective's histogram at the last tick: requests within the judged edge, and all. since: when they began."""
 
     good: float
     total: float
+    since: float = 0.0
 
 
 class Counted(NamedTuple):
@@ -48,7 +49,7 @@ def counted(
 ) -> tuple[tuple[Counted, ...], HistogramTotals]:
     """The tick's requests by objective, and the totals for the next tick.
 
-    Totals that fell (a pod is gone with its part) say nothing for one tick.
+    Totals that began anew, or fell, say nothing for one tick.
     """
     before = dict(former)
     now: dict[str, Totals] = {}
@@ -61,9 +62,9 @@ def counted(
                 whole = whole and variant.ready == 0
                 continue
             key = _key(variant.name, objective.metric, sample.edge_seconds)
-            now[key] = Totals(sample.good, sample.total)
+            now[key] = Totals(sample.good, sample.total, sample.since)
             old = before.get(key)
-            if old is None or sample.total < old.total or sample.good < old.good:
+            if old is None or old.since != sample.since or sample.total < old.total or sample.good < old.good:
                 whole = False
                 continue
             requests += sample.total - old.total

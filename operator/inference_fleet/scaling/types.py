@@ -88,13 +88,18 @@ class PodSample:
 
 @dataclass(frozen=True)
 class HistogramSample:
-    """One objective's histogram of one variant, as totals: requests at or below the judged edge, and all."""
+    """One objective's histogram of one variant, as totals: requests at or below the judged edge, and all.
+
+    Totals are over all engines there ever were: what one counted stays when it goes. since: when they began (unix
+    seconds); those that began at another moment cannot be compared.
+    """
 
     metric: str
     edge_seconds: float
     good: float
     total: float
     sample_time: float
+    since: float = 0.0
 
 
 @dataclass(frozen=True)

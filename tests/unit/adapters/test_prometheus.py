@@ -14,8 +14,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from inference_fleet.adapters import prometheus
+from inference_fleet.adapters.histogram_totals import HistogramTotals, histogram_query
 from inference_fleet.adapters.ports import FleetSamples
-from inference_fleet.adapters.prometheus import KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals, histogram_query
+from inference_fleet.adapters.prometheus import KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals
 from inference_fleet.engine.metrics import judged_edge_seconds
 from inference_fleet.sandbox.certificates import make_authority
 
@@ -108,7 +109,9 @@ def test_of_a_histogram_only_the_judged_edges_are_asked_for() -> None:
         asked.append(text)
         return []
 
-    prometheus.read_fleet(query, at=AT, promised=[("InterTokenLatency", 0.12), ("InterTokenLatency", 2.0)])
+    prometheus.read_fleet(
+        query, at=AT, promised=[("InterTokenLatency", 0.12), ("InterTokenLatency", 2.0)], totals=HistogramTotals()
+    )
     (text,) = [text for text in asked if "_bucket" in text]
     assert text.startswith("sum by (namespace, inference_deployment, inference_variant, le) (")
     assert "vllm:request_time_per_output_token_seconds_bucket" in text
@@ -122,7 +125,7 @@ def test_without_a_promise_no_histogram_is_asked_for() -> None:
         asked.append(text)
         return []
 
-    prometheus.read_fleet(query, at=AT, promised=[])
+    prometheus.read_fleet(query, at=AT, promised=[], totals=HistogramTotals())
     assert not [text for text in asked if "_bucket" in text]
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from inference_fleet.adapters import prometheus
+from inference_fleet.adapters.histogram_totals import RETURNED_QUERY, departures_query, histogram_query
 from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES
 from inference_fleet.engine.versions import KNOWN_MINORS
 
@@ -76,7 +77,9 @@ SOURCES = {
     "scaler": lambda: [
         *prometheus.POD_QUERIES.values(),
         prometheus.KV_CACHE_TOKENS_QUERY,
-        *(prometheus.histogram_query(metric, [1.0]) for metric in OBJECTIVE_FAMILIES),
+        RETURNED_QUERY,
+        *(histogram_query(metric, [1.0]) for metric in OBJECTIVE_FAMILIES),
+        *(departures_query(metric, [1.0], milliseconds=15_000) for metric in OBJECTIVE_FAMILIES),
     ],
 }
 

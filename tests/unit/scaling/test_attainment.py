@@ -31,6 +31,7 @@ class Traffic:
         rejected: float = 0.0,
         failed: float = 0.0,
         lost: bool = False,
+        since: float = 0.0,
     ) -> Decision:
         self.total, self.late, self.rejected = self.total + requests, self.late + late, self.rejected + rejected
         self.failed += failed
@@ -41,6 +42,7 @@ class Traffic:
                 good=self.total - (self.late if o is FIRST else 0.0),
                 total=self.total,
                 sample_time=self.scaler.now,
+                since=since,
             )
             for o in (self.objectives[:-1] if lost else self.objectives)
         )
@@ -91,6 +93,15 @@ def test_nothing_is_said_before_a_request_was_judged() -> None:
     traffic = Traffic(FIRST)
     traffic.tick(requests=500)  # totals of before the scaler looked
     assert traffic.tick().attainments == ()
+
+
+def test_totals_that_began_anew_are_not_compared_with_those_before() -> None:
+    traffic = Traffic(FIRST)
+    traffic.tick(since=1.0)
+    traffic.tick(requests=100, late=3, since=1.0)
+    # More than before, and yet of other engines: nothing follows for one tick.
+    traffic.tick(requests=500, late=100, since=2.0)
+    assert of(traffic.tick(requests=100, late=1, since=2.0), "first").share == pytest.approx(0.98)
 
 
 def test_misses_are_forgotten_after_a_day_and_not_before() -> None:
