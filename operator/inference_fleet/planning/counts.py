@@ -77,6 +77,7 @@ def _variant(
 ) -> VariantObservation:
     pods = [pod for pool in pools for pod in pool.pods]
     ready = tuple(pod.name for pod in pods if pod.ready_since is not None)
+    unready = tuple(pod.name for pod in pods if pod.ready_since is None)
     starts = sorted(
         (pod.ready_since, pod.cold_start_seconds)
         for pod in pods
@@ -92,6 +93,8 @@ def _variant(
         terminating=sum(pool.terminating for pool in pools),
         ready_pods=ready,
         pods=tuple(samples[pod] for pod in ready if pod in samples),
+        unready_pods=unready,
+        unready_samples=tuple(samples[pod] for pod in unready if pod in samples),
         histograms=histograms,
         cold_start_seconds=tuple(took for _, took in starts if took >= 0),
     )

@@ -7,6 +7,7 @@ fails keeps its last gauge values. Source: design, sections 2 and 7.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.pod_counters import PodChange, PodCounters, change_of, counters_of
@@ -111,8 +112,9 @@ def read_signals(
     running = sum([variant.running for variant in variants])
     waiting = sum([variant.waiting for variant in variants])
     still = not moved and running + waiting == 0
-    # A pod that is silent for a tick is still known when it speaks again.
-    silent = {pod: before[pod] for pod in (before.keys() - counters.keys()) & ready}
+    # A pod that is silent for a tick, or not ready, is still known when it is back: all it ever counted is not of now.
+    silent = {pod: before[pod] for pod in (before.keys() - counters.keys()) & (ready | _unready(observation))}
+    silent |= _met_unready(observation, known=before.keys() | counters.keys(), now=now)
     if counted is not None:
         silent[GATEWAY] = counted
     return FleetLoad(
@@ -132,6 +134,20 @@ def read_signals(
         problem=observation.problem or _silence(answered=answered, ready=len(ready)),
         arrival_rate=arrival_rate,
     )
+
+
+def _unready(observation: Observation) -> set[str]:
+    return {pod for variant in observation.variants for pod in variant.unready_pods}
+
+
+def _met_unready(observation: Observation, *, known: Collection[str], now: float) -> dict[str, PodCounters]:
+    """Counters of pods that are not ready when they are met first, and have served before."""
+    return {
+        sample.pod: counters_of(sample, None)
+        for variant in observation.variants
+        for sample in variant.unready_samples
+        if sample.pod not in known and _believable(sample, now) and sample.generation_tokens
+    }
 
 
 def _arrival_rate(before: PodCounters | None, now: PodCounters | None) -> float | None:

@@ -107,7 +107,8 @@ class VariantObservation:
     """What is seen of one variant. Counts are pods; `desired` is what its ReplicaSets ask for now.
 
     ready, starting, unschedulable (no node takes it) and failing (crashed again and again) do not overlap; pods that
-    terminate are in none of them.
+    terminate are in none of them. unready_pods: those that are there and not ready, for the first time or again;
+    unready_samples: what they say.
     """
 
     name: str
@@ -119,6 +120,8 @@ class VariantObservation:
     terminating: int = 0
     ready_pods: tuple[str, ...] = ()
     pods: tuple[PodSample, ...] = ()
+    unready_pods: tuple[str, ...] = ()
+    unready_samples: tuple[PodSample, ...] = ()
     histograms: tuple[HistogramSample, ...] = ()
     cold_start_seconds: tuple[float, ...] = ()
     """Creation-to-Ready times of this variant's newest pods, oldest first."""

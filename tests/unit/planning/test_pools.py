@@ -11,6 +11,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.planning.counts import observation_of
 from inference_fleet.planning.pools import read_pools
 from inference_fleet.planning.times import seconds
+from inference_fleet.scaling.types import PodSample
 
 
 def pool_with(status: dict[str, Any]) -> Any:
@@ -74,6 +75,18 @@ def test_a_cold_start_is_the_first_one(container: dict[str, Any], took: float | 
     assert pool.pods[0].cold_start_seconds == took
     (variant,) = observation_of([pool], most={"l4": 4}).variants
     assert variant.cold_start_seconds == (() if took is None else (took,))
+
+
+def test_a_pod_that_is_not_ready_is_observed_apart() -> None:
+    world = World()
+    world.settle()
+    pod = world.of("Pod")[0]
+    pod["status"] = {"conditions": [{"type": "Ready", "status": "False"}]}
+    name = pod["metadata"]["name"]
+    samples = {name: PodSample(pod=name, sample_time=1.0)}
+    (variant,) = observation_of(read_pools(world.snapshot()), most={"l4": 4}, samples=samples).variants
+    assert (variant.ready_pods, variant.pods) == ((), ())
+    assert (variant.unready_pods, variant.unready_samples) == ((name,), (samples[name],))
 
 
 def test_containers_that_are_not_the_engine_do_not_count() -> None:

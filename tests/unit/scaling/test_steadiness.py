@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,40 @@ def test_an_hour_without_prometheus_changes_nothing_and_its_return_brings_no_dip
         assert one.tick(silent, problem="Prometheus does not answer").total == before
     for _ in range(40):
         assert one.tick(variant(at=one.now, ready=before, running=60.0)).total >= before - 1
+
+
+@pytest.mark.parametrize("away", [1, 8])
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_pod_that_is_ready_again_brings_no_load_of_its_past(away: int, speaks: bool) -> None:
+    one = scaler()
+    one.hold(60, ready=3, running=12.0)
+    for _ in range(away):
+        told = (sample("a-2", at=one.now, generation_tokens=one.now, prompt_tokens=5 * one.now),) if speaks else ()
+        rest = variant(at=one.now, ready=2, running=8.0, desired=3, starting=1)
+        one.tick(replace(rest, unready_pods=("a-2",), unready_samples=told))
+    before = one.memory.forecast.last_demand
+    decision = one.hold(1, ready=3, running=12.0)
+    assert before is not None
+    assert decision.total == 3
+    assert one.memory.forecast.last_demand == pytest.approx(before, rel=0.5)
+
+
+def test_a_pod_that_is_not_ready_when_the_scaler_starts_brings_no_load_of_its_past() -> None:
+    one = Scaler(limits(variant_limits(cold_start_seconds=COLD_START_SECONDS)), memory=ScalerMemory.empty())
+    for _ in range(4):
+        old = sample("a-2", at=one.now, generation_tokens=one.now, prompt_tokens=5 * one.now, finished_requests=one.now)
+        rest = variant(at=one.now, ready=2, running=8.0, desired=3, starting=1)
+        one.tick(replace(rest, unready_pods=("a-2",), unready_samples=(old,)))
+    assert one.hold(2, ready=3, running=12.0).total == 3
+
+
+def test_a_new_pod_counts_from_zero_though_it_was_met_before_it_was_ready() -> None:
+    one = scaler()
+    one.hold(10, ready=2, running=8.0)
+    new = sample("a-2", at=one.now)
+    rest = variant(at=one.now, ready=2, running=8.0, desired=3, starting=1)
+    one.tick(replace(rest, unready_pods=("a-2",), unready_samples=(new,)))
+    assert "a-2" not in dict(one.memory.pods)
 
 
 def test_a_restart_from_the_checkpoint_goes_on_as_if_nothing_had_been() -> None:
