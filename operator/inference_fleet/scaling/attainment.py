@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.misses import Counted
 from inference_fleet.scaling.types import DAY_SECONDS, Attainment, ObjectiveLimit
@@ -15,8 +14,7 @@ from inference_fleet.scaling.types import DAY_SECONDS, Attainment, ObjectiveLimi
 PARTS: Final = 24
 
 
-@dataclass(frozen=True)
-class Hour:
+class Hour(NamedTuple):
     """Requests of one part of a window, of an hour where it is a day. start: unix seconds."""
 
     start: float
@@ -24,8 +22,7 @@ class Hour:
     misses: float
 
 
-@dataclass(frozen=True)
-class ObjectiveHours:
+class ObjectiveHours(NamedTuple):
     """One objective's window, oldest part first. promise: what was judged; another threshold starts anew."""
 
     promise: str

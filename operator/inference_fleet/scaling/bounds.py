@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from inference_fleet.scaling.types import Limits, Rule
 
 
-@dataclass(frozen=True)
-class Bounded:
+class Bounded(NamedTuple):
     """A count within the bounds; rule and message if a bound changed it."""
 
     replicas: int

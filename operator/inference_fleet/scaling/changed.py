@@ -14,9 +14,9 @@ T = TypeVar("T")
 def changed(value: T, **fields: object) -> T:
     """A copy with these fields. For classes without slots and without `__post_init__`; their types are not checked."""
     known = value.__dict__
-    if not fields.keys() <= known.keys():
+    merged = known | fields
+    if len(merged) != len(known):
         raise TypeError(f"{type(value).__name__} has no {sorted(fields.keys() - known.keys())}")
     copy = object.__new__(type(value))
-    copy.__dict__.update(known)
-    copy.__dict__.update(fields)
+    object.__setattr__(copy, "__dict__", merged)
     return copy

@@ -82,7 +82,8 @@ def estimated(
     steps = [known.get(v.name, NOTHING_LEARNED).fit.model(v.step_time) for v in limits.variants]
     promise = promise_of(limits.objectives, _fastest(known, limits), mean_prompt=traffic.mean_prompt)
     counts, totals = counted(memory.histograms, observation, limits.objectives)
-    misses = broken_promises([c for c in counts if c.objective in promise.objectives], rejected=load.lost)
+    kept = [c for c in counts if c.objective in promise.objectives] if promise.unreachable else counts
+    misses = broken_promises(kept, rejected=load.lost)
     # Without a newer sample the rates are still those of the last tick.
     seen_rates = rates_of(load, traffic) or memory.rates
     rates = seen_rates or Rates(0.0, 0.0, 0.0)

@@ -91,10 +91,10 @@ def wanted_fleet(
 
     The starts count, and that a fleet that is left runs beside them.
     """
-    coming = {carrier.name: carrier.coming for carrier in carriers}
     usual = cheapest_fleet(load, carriers, main=main)
     if len(carriers) == 1 or not priced(carriers):
         return usual
+    coming = {carrier.name: carrier.coming for carrier in carriers}
     fits = _fits(usual, load, carriers, most)
     others = [c.name for c in carriers if c.name != main and (coming[c.name] > 0 or not fits)]
     fleets = [usual, *(cheapest_fleet(load, carriers, main=name) for name in others)]
@@ -194,6 +194,8 @@ def step_down(current: Counts, goal: Counts, carriers: Sequence[Carrier]) -> dic
 
 def without_hindrance(current: Counts, carriers: Sequence[Carrier]) -> dict[str, int]:
     """Without those replicas that carry nothing beside the others, but keep these from filling up."""
+    if len(carriers) == 1:
+        return dict(current)
     serving = capacity(_serving(current, carriers), carriers)
     for carrier in reversed(by_cost(carriers)):
         fewer = {**current, carrier.name: carrier.limits.min_replicas}

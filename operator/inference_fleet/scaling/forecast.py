@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from operator import itemgetter, mul
+from operator import itemgetter, mul, truediv
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.changed import changed
@@ -64,8 +64,7 @@ _START_WEIGHTS: Final = (0.0, *(1 / len(TIME_CONSTANTS_SECONDS) for _ in TIME_CO
 _START_COVARIANCE: Final = tuple(START_VARIANCE if i == j else 0.0 for i in range(FEATURES) for j in range(FEATURES))
 
 
-@dataclass(frozen=True)
-class Pending:
+class Pending(NamedTuple):
     """A forecast whose truth is not known yet: when it will be, and what it was made from."""
 
     due: float
@@ -75,10 +74,16 @@ class Pending:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What may come. log_demand: of the forecast; spread: (log error, weight), ascending, weights add up to 1."""
+    """What may come. log_demand: of the forecast; errors: log errors, ascending; weights: theirs, add up to 1."""
 
     log_demand: float
-    spread: tuple[tuple[float, float], ...]
+    errors: tuple[float, ...]
+    weights: tuple[float, ...] = _WEIGHTS
+
+    @property
+    def spread(self) -> tuple[tuple[float, float], ...]:
+        """(log error, weight), ascending."""
+        return tuple(zip(self.errors, self.weights, strict=True))
 
     @property
     def demand(self) -> float:
@@ -159,13 +164,12 @@ class Forecast:
     def outlook(self, *, rise: float = 0.0) -> Outlook:
         """The forecast at the lead, and the distribution of its errors. rise: the least that is expected."""
         centre, features = self._features()
-        most = max(value / share for value, share in zip(self.averages, self.shares, strict=True))
+        most = max(map(truediv, self.averages, self.shares))
         log_demand = _dot(self.weights, features) + centre
         log_demand = min(log_demand, math.log(MOST_GROWTH * most))
         if rise > 0:
             log_demand = max(log_demand, math.log(rise))
-        errors = self._below_top(log_demand, self._quantiles(log_demand))
-        return Outlook(log_demand, tuple(zip(errors, _WEIGHTS, strict=True)))
+        return Outlook(log_demand, self._below_top(log_demand, self._quantiles(log_demand)))
 
     @property
     def fastest(self) -> float:
@@ -180,9 +184,9 @@ class Forecast:
         return math.expm1(sum(abs(error) for _, error in self.errors) / len(self.errors))
 
     def _features(self) -> tuple[float, tuple[float, ...]]:
-        logs = [math.log(value / share) for value, share in zip(self.averages, self.shares, strict=True)]
+        logs = list(map(math.log, map(truediv, self.averages, self.shares)))
         centre = sum(logs) / len(logs)
-        return centre, (1.0, *(value - centre for value in logs))
+        return centre, (1.0, *[value - centre for value in logs])
 
     def _corrected(self, felt: float, *, now: float) -> Forecast:
         """Learn from the forecasts that fall due; ones that are long overdue (signals were unknown) are dropped."""
@@ -199,10 +203,11 @@ class Forecast:
     def _with_truth(self, entry: Pending, target: float) -> Forecast:
         x = entry.features
         error = target - entry.centre - _dot(self.weights, x)
-        gain = [_dot(self.covariance[start : start + FEATURES], x) for start in range(0, FEATURES * FEATURES, FEATURES)]
+        x0, x1, x2, x3, x4 = x
+        gain = [a * x0 + b * x1 + c * x2 + d * x3 + e * x4 for a, b, c, d, e in _rows(self.covariance)]
         total = FORGETTING * OBSERVATION_VARIANCE + _dot(gain, x)
         step = min(max(error, -LARGEST_INNOVATION), LARGEST_INNOVATION) / total
-        weights = tuple(w + g * step for w, g in zip(self.weights, gain, strict=True))
+        weights = tuple([w + g * step for w, g in zip(self.weights, gain, strict=True)])
         products = [one * other / total for one in gain for other in gain]
         covariance = [(value - product) / FORGETTING for value, product in zip(self.covariance, products, strict=True)]
         trace = sum(covariance[:: FEATURES + 1])
@@ -218,7 +223,7 @@ class Forecast:
             self,
             weights=weights,
             covariance=covariance,
-            errors=(*self.errors[full:], error),
+            errors=self.errors[full:] + (error,),  # noqa: RUF005 - unpacked, 720 of them are copied once more
             ordered=self._ascending().with_error(error, forgotten=self.errors[0] if full else None),
         )
 
@@ -229,11 +234,13 @@ class Forecast:
         ascending = sorted(self.errors)
         return Ordered(tuple([level for level, _ in ascending]), tuple([error for _, error in ascending]))
 
-    def _below_top(self, log_demand: float, errors: Sequence[float]) -> list[float]:
+    def _below_top(self, log_demand: float, errors: tuple[float, ...]) -> tuple[float, ...]:
         """Errors that lead beyond the largest demand seen are made smaller, the more so the more was seen."""
         power = BEYOND_TOP + (1 - BEYOND_TOP) * math.exp(-self.ticks / TOP_KNOWN_TICKS)
         room = max(0.0, math.log(self.top) - log_demand) if self.top > 0 else 0.0
-        return [error if error <= room else room + power * (error - room) for error in errors]
+        # In ascending order: those to be changed stand last.
+        same = bisect_right(errors, room)
+        return errors[:same] + tuple([room + power * (error - room) for error in errors[same:]])
 
     def _quantiles(self, log_demand: float) -> tuple[float, ...]:
         """Of the errors of the forecasts nearest to this one, filled up with the prior's while few are known."""
@@ -275,6 +282,11 @@ def carried_over(error: float, level: float, *, to: float) -> float:
     if error <= 0 or level >= to:
         return error
     return max(min(error, LARGEST_NOISE), math.log1p(math.expm1(error) * math.exp(level - to)))
+
+
+def _rows(matrix: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
+    """Of a square matrix of FEATURES rows."""
+    return zip(*[iter(matrix)] * FEATURES, strict=True)
 
 
 def _dot(a: tuple[float, ...] | list[float], b: tuple[float, ...]) -> float:

@@ -7,8 +7,7 @@ a quarter of the fleet at a time, where the design has a tenth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 HOLD_COLD_STARTS: Final = 1.0
 # A young scaler does not go down before this many cold starts, or a cold start and five minutes.
@@ -19,8 +18,7 @@ DOWN_SHARE: Final = 0.25
 MAXIMUM_NEEDS: Final = 240
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """What is held, in replicas of the main variant, and from when on less may do if the need stays."""
 
     replicas: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from operator import attrgetter
+from operator import attrgetter, sub
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.types import PodSample
@@ -75,10 +75,11 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
     """What moved. An engine that has restarted (a counter fell) counts from zero, gauges too."""
     if after.generation_tokens < before.generation_tokens or after.prompt_tokens < before.prompt_tokens:
         before = PodCounters(sample_time=before.sample_time)
-    # Of every counter; one that fell counts from zero.
-    prompt, cached, generated, finished, rejected, failed, steps, inter_token_seconds, inter_tokens = [
-        now - former if now >= former else now for former, now in zip(before[1:10], after[1:10], strict=True)
-    ]
+    gained = list(map(sub, after[1:10], before[1:10]))
+    if min(gained) < 0:
+        # One that fell counts from zero.
+        gained = [gain if gain >= 0 else now for gain, now in zip(gained, after[1:10], strict=True)]
+    prompt, cached, generated, finished, rejected, failed, steps, inter_token_seconds, inter_tokens = gained
     return PodChange(
         pod,
         variant,

@@ -130,21 +130,29 @@ def _least_tolerable(misses: _Expected, *, guess: int, tolerable: float, most: i
 class _Expected:
     """E(N) = sum over errors of weight x v(forecast x error / N), on the curve's own grid for speed."""
 
-    __slots__ = ("_base", "_errors", "_last", "_rises", "_shares")
+    __slots__ = ("_base", "_errors", "_last", "_rises", "_shares", "_weights")
 
     def __init__(self, outlook: Outlook, curve: Curve, *, unit: float) -> None:
         self._shares = curve.shares
         self._rises = [b - a for a, b in pairwise(curve.shares)]
         self._last = len(curve.shares) - 1
         self._base = (outlook.log_demand - math.log(unit) - LOG_FIRST) / LOG_RATIO
-        self._errors = [(error / LOG_RATIO, weight) for error, weight in outlook.spread]
+        self._errors = [error / LOG_RATIO for error in outlook.errors]
+        self._weights = outlook.weights
 
     def of(self, replicas: float) -> float:
         base = self._base - math.log(replicas) / LOG_RATIO
         shares, rises, last = self._shares, self._rises, self._last
         first, final = shares[0], shares[last]
         total = 0.0
-        for error, weight in self._errors:
+        if base + self._errors[0] > 0 and base + self._errors[-1] < last:
+            # In ascending order: all of them are on the grid, nearly always.
+            for error, weight in zip(self._errors, self._weights, strict=True):
+                place = base + error
+                low = int(place)
+                total += weight * (shares[low] + (place - low) * rises[low])
+            return total
+        for error, weight in zip(self._errors, self._weights, strict=True):
             place = base + error
             if place <= 0:
                 total += weight * first

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from inference_fleet.engine.step_time import StepTimeModel
+from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.misses import FIRST_TOKEN, PACE
 from inference_fleet.scaling.types import DAY_SECONDS, ObjectiveLimit
 from inference_fleet.scaling.violation_curve import ViolationCurve
@@ -42,8 +44,8 @@ def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | No
     """What can be promised. fastest: learned step time of the fastest variant, None while nothing is learned;
     mean_prompt: tokens.
     """
-    kept = []
-    words = []
+    kept: list[ObjectiveLimit] = []
+    words: list[str] = []
     for objective in objectives:
         idle = 0.0 if fastest is None else _idle_seconds(objective, fastest, mean_prompt=mean_prompt)
         if idle > objective.threshold_seconds:
@@ -51,14 +53,8 @@ def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | No
             words.append(f"{objective.name}: an idle replica needs {1000 * idle:.2g} ms, {limit:g} ms are promised")
         else:
             kept.append(objective)
-    return Promise(
-        objectives=tuple(kept),
-        first_token_seconds=_tightest(kept, FIRST_TOKEN, DEFAULT_FIRST_TOKEN_SECONDS),
-        pace_seconds=_tightest(kept, PACE, DEFAULT_PACE_SECONDS),
-        target=max([objective.target for objective in kept], default=DEFAULT_TARGET),
-        window_seconds=min([objective.window_seconds for objective in kept], default=DAY_SECONDS),
-        unreachable="; ".join(words),
-    )
+    promise = _tightest(tuple(kept))
+    return changed(promise, unreachable="; ".join(words)) if words else promise
 
 
 def default_promise() -> str:
@@ -76,7 +72,19 @@ def unavoidable_share(curve: ViolationCurve, *, target: float) -> float:
     return share if share > 1 - target else 0.0
 
 
-def _tightest(objectives: Sequence[ObjectiveLimit], metric: str, default: float) -> float:
+# Asked for every tick, the same for days.
+@lru_cache(maxsize=4096)
+def _tightest(objectives: tuple[ObjectiveLimit, ...]) -> Promise:
+    return Promise(
+        objectives=objectives,
+        first_token_seconds=_threshold(objectives, FIRST_TOKEN, DEFAULT_FIRST_TOKEN_SECONDS),
+        pace_seconds=_threshold(objectives, PACE, DEFAULT_PACE_SECONDS),
+        target=max([objective.target for objective in objectives], default=DEFAULT_TARGET),
+        window_seconds=min([objective.window_seconds for objective in objectives], default=DAY_SECONDS),
+    )
+
+
+def _threshold(objectives: Sequence[ObjectiveLimit], metric: str, default: float) -> float:
     return min([o.threshold_seconds for o in objectives if o.metric == metric], default=default)
 
 

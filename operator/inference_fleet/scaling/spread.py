@@ -78,6 +78,9 @@ def by_cost(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
 
 def capacity(counts: Counts, carriers: Sequence[Carrier]) -> float:
     """What these replicas carry together, in replicas of the first variant."""
+    if len(carriers) == 1:
+        (only,) = carriers
+        return counts.get(only.name, 0) * only.worth
     present = [carrier for carrier in carriers if counts.get(carrier.name, 0) > 0]
     if len(present) == 1:
         return counts[present[0].name] * present[0].worth

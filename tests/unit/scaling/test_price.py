@@ -21,12 +21,13 @@ from inference_fleet.scaling.price import (
 from inference_fleet.scaling.violation_curve import Curve, ViolationCurve
 
 DAY = 24 * 3600.0
-SURE = ((0.0, 1.0),)
+SURE = (0.0,)
 CURVE = ViolationCurve().curve()
 
 
 def outlook(demand: float, *errors: float) -> Outlook:
-    return Outlook(math.log(demand), tuple((error, 1 / len(errors)) for error in errors) if errors else SURE)
+    known = tuple(sorted(errors)) or SURE
+    return Outlook(math.log(demand), known, weights=(1 / len(known),) * len(known))
 
 
 def test_a_young_scaler_begins_at_the_usual_price_whatever_happens_first() -> None:
