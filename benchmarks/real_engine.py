@@ -4,8 +4,10 @@
 
 Real vLLM serves its tiny model while seeded requests are sent in wall-clock time. The scaler sees its metrics every
 15 s, as in a cluster, and learns the time of a step; what it has learned by half-time is all that the laboratory is
-told. The same requests then run in virtual time. Needs `make setup-engine`, and a machine without other work. What was
-measured can be kept, and judged again without an engine.
+told. The same requests then run in virtual time. Beside it stand the step that fits these samples best without a prior,
+and the one that fits the latencies of the learned half best: what is then left is the error of the laboratory itself.
+Needs `make setup-engine`, and a machine without other work. What was measured can be kept, and judged again without an
+engine.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -27,7 +30,7 @@ from typing import Any
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
-from wall_clock import compared, quantiles_compared, replayed, send_lag_seconds
+from wall_clock import compared, known, quantiles_compared, replayed, send_lag_seconds
 
 from inference_fleet.engine.step_time import DEFAULT_STEP_TIME, StepTimeModel
 from inference_fleet.load.judgement import Fate, Outcome
@@ -57,6 +60,10 @@ ARGUMENTS = (
 SCRAPE_SECONDS = 5.0
 SCRAPES_PER_TICK = 3
 LONGEST_DRAIN_SECONDS = 600.0
+# What is fitted of the latencies, and the factors by which a coefficient is tried larger and smaller.
+FITTED_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
+LEAST_SECONDS = 1e-7
+TRIED_FACTORS = (2.0, 1.4, 1.2, 1.1, 1.05, 1.02)
 # Names of the scaler's signals on the metrics page of an engine.
 GAUGES = {"running": "vllm:num_requests_running", "waiting": "vllm:num_requests_waiting"}
 COUNTERS = {
@@ -125,7 +132,12 @@ def main() -> int:
         options.keep.write_text(json.dumps(as_document(run)) + "\n", encoding="utf-8")
     half = options.seconds / 2
     fit = learned([page for page in run.pages if page.seconds <= half])
-    steps = {"asTheScaler": fit.model(DEFAULT_STEP_TIME), "withoutPrior": least_squares(fit)}
+    samples_alone = least_squares(fit)
+    steps = {
+        "asTheScaler": fit.model(DEFAULT_STEP_TIME),
+        "withoutPrior": samples_alone,
+        "fromLatencies": fitted_to_latencies(run, arrivals, start=samples_alone, half=half),
+    }
     document = {
         "vllm": run.version,
         "arguments": list(ARGUMENTS),
@@ -242,6 +254,51 @@ def least_squares(fit: StepTimeFit) -> StepTimeModel:
     return StepTimeModel(base_seconds=base, per_prefill_token_seconds=prefill, per_decoding_sequence_seconds=sequence)
 
 
+def fitted_to_latencies(run: Run, arrivals: Arrivals, *, start: StepTimeModel, half: float) -> StepTimeModel:
+    """The step with which the laboratory comes nearest to the latencies of the requests that arrive before `half`.
+
+    Pattern search: one coefficient after the other larger and smaller, by ever less.
+    """
+
+    def distance(step: StepTimeModel) -> float:
+        log, _ = simulated(arrivals, step, pages=())
+        total = 0.0
+        for pair in _latencies(run, log, begin=0.0, end=half):
+            ours, theirs = (np.log(np.quantile(known(each), FITTED_QUANTILES)) for each in pair)
+            total += float(np.square(ours - theirs).sum())
+        return total
+
+    best = dataclasses.replace(
+        start, **{name: max(value, LEAST_SECONDS) for name, value in dataclasses.asdict(start).items()}
+    )
+    nearest = distance(best)
+    for factor in TRIED_FACTORS:
+        moved = True
+        while moved:
+            moved = False
+            for name, by in itertools.product(dataclasses.asdict(best), (factor, 1 / factor)):
+                tried = dataclasses.replace(best, **{name: by * getattr(best, name)})
+                if (found := distance(tried)) < nearest:
+                    best, nearest, moved = tried, found, True
+    return best
+
+
+def _latencies(run: Run, log: RequestLog, *, begin: float, end: float) -> list[tuple[list[float], list[float | None]]]:
+    """Simulated and measured, of the requests that arrive in [begin, end): first token, then mean time per token."""
+    chosen = np.flatnonzero((log.arrival >= begin) & (log.arrival < end))
+    several = chosen[log.output_tokens[chosen] > 1]
+    return [
+        (
+            log.time_to_first_token(chosen).tolist(),
+            [run.outcomes[place].time_to_first_token_seconds for place in chosen.tolist()],
+        ),
+        (
+            log.inter_token_latency(several).tolist(),
+            [run.outcomes[place].inter_token_latency_seconds for place in several.tolist()],
+        ),
+    ]
+
+
 def _judged(run: Run, arrivals: Arrivals, step: StepTimeModel, *, half: float) -> dict[str, Any]:
     """The laboratory's errors with this step, on the half it was learned from and on the other."""
     log, shown = simulated(arrivals, step, pages=run.pages)
@@ -276,9 +333,7 @@ def _differences(
     run: Run, log: RequestLog, shown: Sequence[Mapping[str, float]], *, begin: float, end: float
 ) -> dict[str, Any]:
     """Both runs' latencies of the requests that arrive in [begin, end), and the engine's work in it."""
-    chosen = np.flatnonzero((log.arrival >= begin) & (log.arrival < end))
-    outcomes = [run.outcomes[place] for place in chosen.tolist()]
-    several = chosen[log.output_tokens[chosen] > 1]
+    first_tokens, paces = _latencies(run, log, begin=begin, end=end)
     read = [(page, each) for page, each in zip(run.pages, shown, strict=True) if begin <= page.seconds < end]
     (first, simulated_first), (last, simulated_last) = read[0], read[-1]
     seconds = last.seconds - first.seconds
@@ -291,13 +346,9 @@ def _differences(
         )
 
     return {
-        "requests": len(chosen),
-        "firstTokenSeconds": quantiles_compared(
-            log.time_to_first_token(chosen).tolist(), [outcome.time_to_first_token_seconds for outcome in outcomes]
-        ),
-        "perTokenSeconds": quantiles_compared(
-            log.inter_token_latency(several).tolist(), [outcome.inter_token_latency_seconds for outcome in outcomes]
-        ),
+        "requests": len(first_tokens[0]),
+        "firstTokenSeconds": quantiles_compared(*first_tokens),
+        "perTokenSeconds": quantiles_compared(*paces),
         "tokensPerSecond": compared(
             (simulated_last["generation_tokens"] - simulated_first["generation_tokens"]) / seconds, written / seconds
         ),

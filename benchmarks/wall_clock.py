@@ -28,7 +28,7 @@ async def replayed(arrivals: Arrivals, *, url: str, model: str) -> list[Outcome]
 
 def quantiles_compared(simulated: Iterable[float], measured: Iterable[float | None]) -> dict[str, Any]:
     """Quantiles of both in seconds, and how far the simulated one is off; None and NaN are left out."""
-    ours, theirs = _known(simulated), _known(measured)
+    ours, theirs = known(simulated), known(measured)
     return {
         name: compared(float(np.quantile(ours, share)), float(np.quantile(theirs, share))) for name, share in QUANTILES
     }
@@ -46,5 +46,6 @@ def send_lag_seconds(outcomes: Sequence[Outcome]) -> float:
     return round(float(np.quantile(lags, 0.99)), 4)
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
+def known(values: Iterable[float | None]) -> list[float]:
+    """Those that were measured."""
     return [value for value in values if value is not None and not math.isnan(value)]
