@@ -61,8 +61,16 @@ def _standby(known: Mapping[str, Term], told: set[str]) -> str:
     if count is None:
         return ""
     told.add("standby")
-    words = f"{counted(round(count), 'replica')} {'stands' if round(count) == 1 else 'stand'} by"
-    return f"{words} for bursts that no forecast sees" if count else ""
+    words = f"{_stands_by(count)} for bursts that no forecast sees" if count else ""
+    season = _number(known, "season")
+    if not season:
+        return words
+    told.add("season")
+    return f"{words}; " * bool(words) + f"{_stands_by(season)} for a load as on the last days at this hour"
+
+
+def _stands_by(count: float) -> str:
+    return f"{counted(round(count), 'replica')} {'stands' if round(count) == 1 else 'stand'} by"
 
 
 def _worth(term: Term) -> str:

@@ -38,6 +38,7 @@ SHAPE_NAMES: Final = (
     "flash-crowd",
     "chat-days",
     "chat-weeks",
+    "daily-crowd",
     "llm-d-ramp",
 )
 ENGINES = ("llama-8b-l4", "llama-8b-a100", "llama-8b-2xh100", "llama-70b-4xh100", "llama-70b-4xl4", "qwen-32b-2xh100")

@@ -132,7 +132,8 @@ def _situation(
     now: float,
 ) -> _Situation:
     carriers, cold_start = estimate.carriers, estimate.cold_start
-    wanted = max(carried, estimate.standby) if carried else 0.0
+    # What comes at its hour comes from idleness, too.
+    wanted = max(carried, estimate.standby if carried else 0.0, estimate.season)
     need = wanted_fleet(wanted, carriers, main=estimate.main, cold_start=cold_start, most=limits.max_replicas)
     assert memory.started is not None
     hold = held(memory.needs, need=wanted / estimate.unit, cold_start=cold_start, started=memory.started, now=now)
@@ -193,13 +194,16 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
 
 
 def _enough(situation: _Situation, estimate: Estimate) -> str:
-    if estimate.standby > estimate.choice.replicas:
-        return f"{estimate.choice.replicas:.0f} replicas would do; {_stand_by(situation)}"
+    if max(estimate.standby, estimate.season) > estimate.choice.replicas:
+        return f"{estimate.choice.replicas:.0f} replicas would do; {_stand_by(situation, estimate)}"
     return f"{sum(situation.need.values())} of {situation.total} replicas carry the load"
 
 
-def _stand_by(situation: _Situation) -> str:
-    return f"{sum(situation.need.values())} stand by for loads like those that came unforeseen"
+def _stand_by(situation: _Situation, estimate: Estimate) -> str:
+    loads = "loads like those that came unforeseen"
+    if estimate.season > estimate.standby:
+        loads = "a load as on the last days at this hour"
+    return f"{sum(situation.need.values())} stand by for {loads}"
 
 
 def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rule, str]:
@@ -213,8 +217,8 @@ def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rul
         words = f"{load.running:.0f} requests run and {load.waiting:.0f} wait, as much as {demand:.1f} full replicas do"
         return Rule.SATURATION, f"{words}{turned_away}: {raised} carry them"
     words = f"the load fills {demand:.1f} replicas now and {forecast:.1f} in {estimate.cold_start:.0f} s"
-    if estimate.standby > estimate.choice.replicas:
-        return Rule.FORECAST, f"{words}{turned_away}; {_stand_by(situation)}"
+    if max(estimate.standby, estimate.season) > estimate.choice.replicas:
+        return Rule.FORECAST, f"{words}{turned_away}; {_stand_by(situation, estimate)}"
     misses = f"{100 * estimate.choice.misses:.2g} % of the requests may be late"
     return Rule.FORECAST, f"{words}{turned_away}: with {raised}, {misses}"
 
@@ -313,6 +317,7 @@ def _terms(load: FleetLoad, estimate: Estimate, need: dict[str, int]) -> tuple[T
         Term("errorBudgetSpent", 100 * estimate.spent, "percent"),
         Term("price", estimate.price, "replicas for all requests"),
         Term("standby", estimate.standby, "replicas"),
+        *((Term("season", estimate.season, "replicas"),) if estimate.season else ()),
         Term("coldStart", estimate.cold_start, "seconds"),
         *(
             Term(f"worth/{c.limits.name}", c.worth, f"replicas of {carriers[0].limits.name}", need.get(c.limits.name))

@@ -41,8 +41,8 @@ class Estimate(NamedTuple):
     """demand, backlog: replicas of the first variant now. choice: what is cheapest. carriers: the variants, with what
     they carry, in such replicas; main: the variant that carries most; unit: what one of its replicas carries. price:
     replicas for all of the moment's requests. spent: share of the error budget. floor: share of requests that no number
-    of replicas saves. standby: replicas kept for loads that no forecast sees coming. unreachable: words on promises
-    that no number of replicas can keep.
+    of replicas saves. standby: replicas kept for loads that no forecast sees coming; season: for those that came at
+    this time on the last days. unreachable: words on promises that no number of replicas can keep.
     """
 
     demand: float
@@ -58,6 +58,7 @@ class Estimate(NamedTuple):
     spent: float
     floor: float
     standby: float
+    season: float
     unreachable: str
 
 
@@ -154,10 +155,10 @@ def estimated(
         choice = replace(choice, replicas=max(choice.replicas, sustained + extra))
     elif saturated > ready:
         choice = replace(choice, replicas=max(choice.replicas, saturated))
-    standby, asked = memory.standby, memory.needs
+    standby, season, asked = memory.standby, memory.season, memory.needs
     former = next((carrier.worth for carrier in carriers if carrier.name == memory.preference.main), unit)
     if former != unit:
-        standby = standby.in_units(unit / former)
+        standby, season = standby.in_units(unit / former), season.in_units(unit / former)
         asked = tuple((time, count * former / unit) for time, count in asked)
     if learns:
         lately = felt.demand
@@ -165,9 +166,21 @@ def estimated(
             lately / unit,
             curve=curve,
             price=price_in_replicas(pure, demand=lately) / unit,
-            foreseen=_need_at(asked, now - lead),
+            foreseen=max(_need_at(asked, now - lead), season.at(now - lead)),
             wanted=choice.replicas / unit,
             cold_start=cold_start,
+            seconds=seconds,
+            now=now,
+        )
+    stands_by = standby.replicas(cold_start=cold_start, now=now)
+    if learns:
+        season = season.learned(
+            felt.demand / unit,
+            curve=curve,
+            price=price_in_replicas(pure, demand=felt.demand) / unit,
+            usual=max(choice.replicas / unit, stands_by),
+            age=now - started,
+            lead=lead,
             seconds=seconds,
             now=now,
         )
@@ -184,7 +197,8 @@ def estimated(
         price=price,
         spent=spent,
         floor=curve.floor,
-        standby=unit * standby.replicas(cold_start=cold_start, now=now),
+        standby=unit * stands_by,
+        season=unit * season.replicas,
         unreachable=_unreachable(promise, violations),
     )
     return estimate, changed(
@@ -205,6 +219,7 @@ def estimated(
         budget=budget,
         worst_window=worst,
         standby=standby,
+        season=season,
         felt=felt,
         preference=preference,
         needs=asked,

@@ -18,6 +18,7 @@ from inference_fleet.scaling.pod_counters import PodCounters
 from inference_fleet.scaling.preference import Preference
 from inference_fleet.scaling.price import Budget
 from inference_fleet.scaling.rise import Rise
+from inference_fleet.scaling.season import MAXIMUM_SURPRISES, MAXIMUM_TOLD, Season
 from inference_fleet.scaling.standby import HOLDS_COLD_STARTS, LEVELS, Standby
 from inference_fleet.scaling.step_time_fit import StepTimeFit
 from inference_fleet.scaling.violation_curve import BINS, ViolationCurve
@@ -70,6 +71,7 @@ class ScalerMemory:
     budget: Budget = field(default_factory=Budget)
     worst_window: WorstWindow = NO_WINDOW
     standby: Standby = field(default_factory=Standby)
+    season: Season = field(default_factory=Season)
     felt: FeltLoad = NOTHING_FELT
     preference: Preference = field(default_factory=Preference)
 
@@ -127,6 +129,9 @@ def _sound(memory: ScalerMemory) -> bool:
         and min(*astuple(memory.worst_window), *memory.felt) >= 0
         and len(memory.standby.levels) <= len(LEVELS)
         and all(len(level.costs) == len(HOLDS_COLD_STARTS) for level in memory.standby.levels)
+        and len(memory.season.surprises) <= MAXIMUM_SURPRISES
+        and len(memory.season.told) <= MAXIMUM_TOLD
+        and all(one.replicas > 0 for one in memory.season.surprises)
         and all(0 <= hour.misses <= hour.requests for entry in memory.attained for hour in entry.hours)
     )
 

@@ -184,6 +184,16 @@ WEEKS: Final = Shape(
     prompt_tokens=(3000.0, 0.3),
     output_tokens=(300.0, 0.5),
 )
+# A quiet week with a crowd of ten times the load in the last twenty minutes of every day.
+DAILY_CROWD: Final = Shape(
+    name="daily-crowd",
+    span_seconds=7 * DAY,
+    rate=_flash(0.6, 10.0, DAY, 1200.0),
+    noise=0.2,
+    bursts_per_hour=0.2,
+    prompt_tokens=(3000.0, 0.3),
+    output_tokens=(300.0, 0.5),
+)
 # llm-d's published benchmark of its SLO-aware rule: 2 to 10 and back to 1 requests a second in 42 minutes, every
 # request with 4,000 prompt and 1,000 output tokens.
 RAMP: Final = Shape(
@@ -194,4 +204,4 @@ RAMP: Final = Shape(
     prompt_tokens=(4000.0, 0.0),
     output_tokens=(1000.0, 0.0),
 )
-SHAPES: Final = {shape.name: shape for shape in (*SUITE, DAYS, WEEKS, RAMP)}
+SHAPES: Final = {shape.name: shape for shape in (*SUITE, DAYS, WEEKS, DAILY_CROWD, RAMP)}

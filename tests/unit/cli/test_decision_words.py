@@ -51,6 +51,14 @@ def test_what_waits_was_turned_away_and_stands_by_is_told_where_there_is_any() -
     assert standby == "2 replicas stand by for bursts that no forecast sees"
 
 
+def test_what_is_made_ready_for_its_hour_is_told() -> None:
+    term = [Term(name="standby", value=count, unit="replicas") for count in ("0", "2")]
+    season = Term(name="season", value="8", unit="replicas")
+    expected = "8 replicas stand by for a load as on the last days at this hour"
+    assert decision_words([term[0], season]) == (expected,)
+    assert decision_words([term[1], season]) == (f"2 replicas stand by for bursts that no forecast sees; {expected}",)
+
+
 def test_what_is_not_there_or_no_number_is_not_made_up() -> None:
     assert words("running") != ()
     assert "running" not in " ".join(words("running"))
