@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from builders.pod_life import PodLife
-from inference_fleet.adapters.ports import FleetSamples, PodKey, Promised
+from inference_fleet.adapters.ports import FleetSamples, PastSamples, PodKey, Promised
 from inference_fleet.api.names import LABEL_DEPLOYMENT
 from inference_fleet.scaling.types import PodSample
 
@@ -15,12 +15,16 @@ TOKENS_PER_REQUEST_SECOND = 20.0
 
 @dataclass
 class FleetSignals:
-    """Signals port. load: requests under way per InferenceDeployment. twist: what becomes of an honest answer."""
+    """Signals port. load: requests under way per InferenceDeployment. twist: what becomes of an honest answer.
+
+    recorded: (time, answer) of the past, for those who ask for it; None: nobody recorded any.
+    """
 
     pods: PodLife
     load: Mapping[str, float] = field(default_factory=dict)
     twist: Callable[[FleetSamples], FleetSamples] = lambda honest: honest
     asked: int = 0
+    recorded: list[tuple[float, FleetSamples]] | None = None
     _tokens: dict[PodKey, float] = field(default_factory=dict)
     _at: float | None = None
 
@@ -47,4 +51,13 @@ class FleetSignals:
                 finished_requests=float(int(tokens / 100)),
                 rejected_requests=0.0,
             )
-        return self.twist(FleetSamples(pods=samples))
+        answer = self.twist(FleetSamples(pods=samples))
+        if self.recorded is not None:
+            self.recorded.append((at, answer))
+        return answer
+
+    async def past(self, *, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
+        if self.recorded is None:
+            return PastSamples(problem="Prometheus cannot be asked")
+        known = [(at, [fleet for time, fleet in self.recorded if time <= at][-1:]) for at in moments]
+        return PastSamples(tuple((at, fleet[0] if fleet else FleetSamples()) for at, fleet in known))

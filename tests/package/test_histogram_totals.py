@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from builders.recorded_prometheus import Recorded, recorded_prometheus
-from inference_fleet.adapters.ports import FleetSamples
+from inference_fleet.adapters.ports import FleetSamples, PastSamples
 from inference_fleet.adapters.prometheus import PrometheusSignals
 from inference_fleet.scaling.types import HistogramSample
 
@@ -63,20 +63,31 @@ def everything() -> Iterator[Recorded]:
             yield from series("pair-leaves", pod, shifted, prometheus_replica=who)
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[FleetSamples]:
-    """What the operator's adapter says at every tick."""
+class Told(NamedTuple):
+    """What the operator's adapter says at every tick; and of all ticks afterwards."""
 
-    async def ask(url: str) -> list[FleetSamples]:
+    then: list[FleetSamples]
+    afterwards: PastSamples
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    async def ask(url: str) -> Told:
         signals = PrometheusSignals(url)
         try:
             moments = [START + 60 + TICK_SECONDS * tick for tick in range(LAST_TICK)]
-            return [await signals.sample(at=at, promised=PROMISED) for at in moments]
+            then = [await signals.sample(at=at, promised=PROMISED) for at in moments]
+            return Told(then, await signals.past(moments=moments, promised=PROMISED))
         finally:
             await signals.close()
 
     with recorded_prometheus(tmp_path_factory.mktemp("prometheus"), everything()) as url:
         return asyncio.run(ask(url))
+
+
+@pytest.fixture(scope="module")
+def told(both: Told) -> list[FleetSamples]:
+    return both.then
 
 
 def samples(told: list[FleetSamples], deployment: str) -> list[HistogramSample]:
@@ -140,3 +151,9 @@ def test_an_engine_that_speaks_again_after_minutes_begins_its_totals_anew(told: 
     steps = [now.total - former.total for former, now in pairwise(found)]
     assert steps[change - 1] > 2000
     assert max(steps[: change - 1] + steps[change:]) < 1000
+
+
+def test_the_past_is_told_as_it_was_told_then(both: Told) -> None:
+    assert both.afterwards.problem is None
+    assert [fleet for _, fleet in both.afterwards.moments] == both.then
+    assert [at for at, _ in both.afterwards.moments] == [START + 60 + TICK_SECONDS * tick for tick in range(LAST_TICK)]

@@ -187,11 +187,28 @@ class FleetSamples:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class PastSamples:
+    """What Prometheus knew of all engines at some moments (unix seconds), oldest first. problem: why there is nothing,
+    else None.
+    """
+
+    moments: tuple[tuple[float, FleetSamples], ...] = ()
+    problem: str | None = None
+
+
 class Signals(Protocol):
     """The metrics of the fleet."""
 
     async def sample(self, *, at: float, promised: Collection[Promised]) -> FleetSamples:
         """Every signal of every engine, one query per signal; of histograms only the edges at which these are judged.
+
+        Never raises: a failure is a `problem`.
+        """
+        ...
+
+    async def past(self, *, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
+        """The same at evenly spaced moments of the past, by one range query per signal.
 
         Never raises: a failure is a `problem`.
         """

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,7 +18,8 @@ from prometheus_api_client import PrometheusApiClientException, PrometheusConnec
 from urllib3.util.retry import Retry
 
 from inference_fleet.adapters.histogram_totals import HistogramTotals, Query, Row, number_of
-from inference_fleet.adapters.ports import FleetSamples, PodKey, Promised
+from inference_fleet.adapters.past_window import PastWindow
+from inference_fleet.adapters.ports import FleetSamples, PastSamples, PodKey, Promised
 from inference_fleet.scaling.types import PodSample
 
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
@@ -26,6 +28,8 @@ READ_TIMEOUT_SECONDS: Final = 4.0
 QUERY_TIMEOUT: Final = "3s"
 # All signals together; a tick comes every 15 s.
 SAMPLE_TIMEOUT_SECONDS: Final = 10.0
+# All signals of one part of the past; it is asked for once, when the operator starts.
+PAST_TIMEOUT_SECONDS: Final = 10.0
 LONGEST_PROBLEM: Final = 200
 
 _SELECTOR: Final = '{inference_deployment!=""}'
@@ -70,6 +74,10 @@ _log = logging.getLogger(__name__)
 
 class _Unreadable(Exception):
     """Prometheus answered, but not with what was asked for."""
+
+
+_NOT_REACHED: Final = (requests.RequestException, PrometheusApiClientException, OSError)
+_NO_ANSWER: Final = (*_NOT_REACHED, _Unreadable, ValueError, KeyError, TypeError, AttributeError)
 
 
 class _SecretFromFile(requests.auth.AuthBase):
@@ -139,14 +147,34 @@ class PrometheusSignals:
         self._session.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    async def past(self, *, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
+        """See Signals."""
+        asked = asyncio.get_running_loop().run_in_executor(self._pool, self._ask_past, moments, promised)
+        try:
+            return await asyncio.wait_for(asyncio.shield(asked), PAST_TIMEOUT_SECONDS)
+        except TimeoutError:
+            return PastSamples(problem=f"Prometheus took longer than {PAST_TIMEOUT_SECONDS:.0f} s")
+
     def _ask(self, at: float, promised: Collection[Promised]) -> FleetSamples:
         try:
             fleet = read_fleet(self._query, at=at, promised=promised, totals=self._totals)
             return fleet if self._arrivals_query is None else replace(fleet, arrivals=self._arrivals(at))
-        except (requests.RequestException, PrometheusApiClientException, OSError) as error:
-            return FleetSamples(problem=_short(f"Prometheus at {self._client.url} cannot be asked: {_cause(error)}"))
-        except (_Unreadable, ValueError, KeyError, TypeError, AttributeError) as error:
-            return FleetSamples(problem=_short(f"Prometheus gives no usable answer: {type(error).__name__} {error}"))
+        except _NO_ANSWER as error:
+            return FleetSamples(problem=self._problem(error))
+
+    def _ask_past(self, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
+        window, totals = PastWindow(self._range, moments), HistogramTotals()
+        try:
+            return PastSamples(
+                tuple((at, read_fleet(window.query, at=at, promised=promised, totals=totals)) for at in moments)
+            )
+        except _NO_ANSWER as error:
+            return PastSamples(problem=self._problem(error))
+
+    def _problem(self, error: BaseException) -> str:
+        if isinstance(error, _NOT_REACHED):
+            return _short(f"Prometheus at {self._client.url} cannot be asked: {_cause(error)}")
+        return _short(f"Prometheus gives no usable answer: {type(error).__name__} {error}")
 
     def _arrivals(self, at: float) -> Mapping[tuple[str, str], float]:
         """Without an answer the engines' own counters do."""
@@ -162,6 +190,18 @@ class PrometheusSignals:
             if all(key) and 0 <= number < math.inf:
                 found[key] = found.get(key, 0.0) + number
         return found
+
+    def _range(self, query: str, moments: Sequence[float]) -> list[Any]:
+        answer = self._client.custom_query_range(
+            query,
+            start_time=datetime.fromtimestamp(moments[0], tz=UTC),
+            end_time=datetime.fromtimestamp(moments[-1], tz=UTC),
+            step=f"{moments[-1] - moments[-2]:.3f}" if len(moments) > 1 else "1",
+            params={"timeout": QUERY_TIMEOUT},
+        )
+        if not isinstance(answer, list):
+            raise _Unreadable("the result is no list")
+        return answer
 
     def _query(self, query: str, at: float) -> list[Row]:
         answer = self._client.custom_query(query, params={"time": f"{at:.3f}", "timeout": QUERY_TIMEOUT})

@@ -17,6 +17,7 @@ from inference_fleet.controller.event_recorder import EventRecorder
 from inference_fleet.controller.executor import Executor
 from inference_fleet.controller.lease import Lease
 from inference_fleet.controller.reconciler import Reconciler
+from inference_fleet.controller.refill import Refill
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import CONTROLLER, Telemetry
 from inference_fleet.controller.tick import Tick
@@ -71,6 +72,7 @@ class Loop:
             else None
         )
         self.tick = Tick(self.store, self.queue, signals, clock, self.telemetry, settings.tick_seconds)
+        self._refill = Refill(self.store, self.tick, signals, clock)
         self._events = EventRecorder(cluster, clock, instance=settings.identity, busy=lambda: len(self.queue) > 0)
         self.checkpoints = Checkpoints(
             cluster, self.store, self.tick, clock, self._events, namespaces=settings.namespaces
@@ -177,6 +179,7 @@ class Loop:
         for reflector in self.reflectors:
             await reflector.synced.wait()
         await self.checkpoints.load()
+        await self._refill.run()
         await self.tick.tick()
         self.last_resync = self._clock.monotonic()
         for key in self.store.deployments():

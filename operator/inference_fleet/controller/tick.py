@@ -142,7 +142,7 @@ class Tick:
     def _decide(self, key: Key, fleet: FleetSamples, samples: Mapping[str, PodSample], now: float) -> bool:
         """Whether there is something to tell or to do."""
         snapshot = self.store.snapshot(key)
-        case = self._case(key, snapshot, now) if snapshot is not None and _scales(snapshot) else None
+        case = self._case(key, snapshot, now) if snapshot is not None and scales(snapshot) else None
         if snapshot is None or case is None or case.limits is None:
             self._set_aside(key)
             return False
@@ -229,7 +229,8 @@ def _attainment_is_news(snapshot: Snapshot, decision: Decision, *, now: float) -
     return told_objectives(told, decision.attainments, now=now) != told
 
 
-def _scales(snapshot: Snapshot) -> bool:
+def scales(snapshot: Snapshot) -> bool:
+    """Whether decisions are made on the object: it is neither suspended nor going."""
     spec = snapshot.deployment.get("spec")
     suspended = isinstance(spec, Mapping) and spec.get("suspend") is True
     return not suspended and not snapshot.deployment["metadata"].get("deletionTimestamp")
