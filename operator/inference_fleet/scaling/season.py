@@ -26,9 +26,9 @@ LATELY: Final = 3
 FEWEST_DAYS: Final = 2
 # The minute of a crowd may wander by so much from day to day.
 NEAR_SECONDS: Final = 1500.0
-MAXIMUM_SURPRISES: Final = 256
-# An hour of ticks: for starts that take longer nothing is learned.
-MAXIMUM_TOLD: Final = 240
+MAXIMUM_SURPRISES: Final = 128
+# A quarter of an hour of ticks, as forecasts: for starts that take longer nothing is learned.
+MAXIMUM_TOLD: Final = 64
 # A surprise is a moment of which this share of the requests would have been saved, and such moments near to it.
 LEAST_SAVED: Final = 0.1
 PAUSE_SECONDS: Final = 300.0
@@ -92,7 +92,7 @@ class Season:
                 saved = seconds * price * (late - curve.at(log_demand - math.log(worth)))
                 surprises = self._with(worth, saved=saved, seconds=seconds, now=now)
         replicas = _expected(surprises, usual=usual, age=age, lead=lead, now=now)
-        told = (*self.told[at or 0 :], Told(now, usual, replicas))[-MAXIMUM_TOLD:]
+        told = (*self.told[at or 0 :], Told(round(now, 1), round(usual, 2), replicas))[-MAXIMUM_TOLD:]
         return Season(surprises, told, replicas)
 
     def at(self, moment: float) -> float:
@@ -112,10 +112,11 @@ class Season:
         rest = self.surprises
         if rest and now - rest[-1].ended <= PAUSE_SECONDS:
             last = rest[-1]
-            return (*rest[:-1], Surprise(last.begun, now, max(last.replicas, replicas), round(last.saved + saved, 1)))
+            more = max(last.replicas, replicas)
+            return (*rest[:-1], Surprise(last.begun, round(now, 1), more, round(last.saved + saved, 1)))
         first = max(bisect_left(rest, (now - (DAYS + 1) * DAY_SECONDS,)), len(rest) - MAXIMUM_SURPRISES + 1)
         # Averages show it a tick later than it began.
-        return (*rest[first:], Surprise(now - 2 * seconds, now, replicas, round(saved, 1)))
+        return (*rest[first:], Surprise(round(now - 2 * seconds, 1), round(now, 1), replicas, round(saved, 1)))
 
 
 def _expected(surprises: tuple[Surprise, ...], *, usual: float, age: float, lead: float, now: float) -> float:

@@ -142,7 +142,7 @@ def test_a_full_memory_of_crowds_fits_into_a_checkpoint_and_comes_back() -> None
     assert len(season.surprises) == MAXIMUM_SURPRISES
     season = replace(season, told=(season.told[0],) * MAXIMUM_TOLD)
     text = ScalerMemory(started=0.0, season=season).to_json()
-    assert len(text.encode()) < MAXIMUM_BYTES // 2
+    assert len(text.encode()) < MAXIMUM_BYTES // 4
     assert ScalerMemory.from_json(text) == ScalerMemory(started=0.0, season=season)
 
 
