@@ -86,6 +86,8 @@ def main() -> int:
         "goalDecideMilliseconds": GOAL_DECIDE_MILLISECONDS,
         "tick": asyncio.run(tick_of_fleet(options.deployments, ticks=options.ticks)),
         "goalTickCpuSeconds": GOAL_TICK_CPU_SECONDS,
+        # How it was built makes a fifth.
+        "python": sys.version,
         "cores": os.cpu_count(),
         "loadAverage": round(os.getloadavg()[0], 1),
     }

@@ -6,7 +6,6 @@ Source: design, sections 2 and 3.2, with the capacity of a steady state in place
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from inference_fleet.engine.step_time import StepTimeModel
@@ -29,8 +28,7 @@ LEAST_DEMAND: Final = 0.02
 LEAST_LEFT: Final = 1e-3
 
 
-@dataclass(frozen=True)
-class Traffic:
+class Traffic(NamedTuple):
     """Decayed sums from which the mean lengths follow; a pause leaves them as they are."""
 
     prompt_tokens: float = 0.0
@@ -89,8 +87,7 @@ class Traffic:
         )
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(NamedTuple):
     """Per second, over the fleet: requests that arrived, prompt tokens that arrived, tokens generated."""
 
     arrivals: float

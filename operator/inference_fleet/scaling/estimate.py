@@ -81,7 +81,7 @@ def estimated(
         variants = _with_fits(variants, load, now=now, age=now - started)
     known = dict(variants)
     steps = [known.get(v.name, NOTHING_LEARNED).fit.model(v.step_time) for v in limits.variants]
-    promise = promise_of(limits.objectives, _fastest(known, limits), mean_prompt=traffic.mean_prompt)
+    promise = promise_of(limits.objectives, _fastest(known, limits, steps), mean_prompt=traffic.mean_prompt)
     counts, totals = counted(memory.histograms, observation, limits.objectives)
     kept = [c for c in counts if c.objective in promise.objectives] if promise.unreachable else counts
     misses = broken_promises(kept, rejected=load.lost)
@@ -240,14 +240,16 @@ def _need_at(needs: tuple[tuple[float, float], ...], moment: float) -> float:
     return next((count for time, count in reversed(needs) if time <= moment + TICK_SECONDS / 2), 0.0)
 
 
-def _fastest(known: Mapping[str, VariantMemory], limits: Limits) -> StepTimeModel | None:
-    """Learned step time of the variant with the shortest empty step; None while none is learned."""
-    fits = [(known[v.name].fit, v.step_time) for v in limits.variants if v.name in known]
-    return min(
-        (fit.model(prior) for fit, prior in fits if fit.known),
-        key=lambda step: step.base_seconds,
-        default=None,
-    )
+def _fastest(
+    known: Mapping[str, VariantMemory], limits: Limits, steps: Sequence[StepTimeModel]
+) -> StepTimeModel | None:
+    """Of these step times of the variants the learned one with the shortest empty step; None while none is learned."""
+    learned = [
+        step
+        for variant, step in zip(limits.variants, steps, strict=True)
+        if variant.name in known and known[variant.name].fit.known
+    ]
+    return min(learned, key=lambda step: step.base_seconds, default=None)
 
 
 _Variants = tuple[tuple[str, VariantMemory], ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -13,8 +12,7 @@ FIRST_TOKEN: Final = "TimeToFirstToken"  # noqa: S105 - a metric
 PACE: Final = "InterTokenLatency"
 
 
-@dataclass(frozen=True)
-class Totals:
+class Totals(NamedTuple):
     """One objective's histogram at the last tick: requests within the judged edge, and all. since: when they began."""
 
     good: float

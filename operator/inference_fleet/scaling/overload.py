@@ -5,8 +5,7 @@ Booked on the low load after it they would say that nothing is safe. Source: des
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # A backlog is one if its prompts take longer than this share of the first-token objective.
 BACKLOG_SHARE: Final = 0.5
@@ -14,8 +13,7 @@ BACKLOG_SHARE: Final = 0.5
 TICKS_AFTER: Final = 4
 
 
-@dataclass(frozen=True)
-class Overload:
+class Overload(NamedTuple):
     """former: load of the last tick. booked: the load that this tick's requests count at. peak: largest load since a
     backlog began, 0 without one. left: ticks until it is over.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from math import inf
 from operator import attrgetter, sub
 from typing import Final, NamedTuple
 
@@ -61,10 +61,10 @@ def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters:
     assert sample.sample_time is not None
     told = _told(sample)
     for value in told:
-        if value is None or not 0 <= value < math.inf:
+        if value is None or not 0 <= value < inf:
             old = _NOTHING if before is None else before
             told = tuple(
-                value if value is not None and 0 <= value < math.inf else former
+                value if value is not None and 0 <= value < inf else former
                 for value, former in zip(told, old[1:], strict=True)
             )
             break

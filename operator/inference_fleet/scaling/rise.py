@@ -7,8 +7,7 @@ is at least the straight line through what it has seen, where the arrivals come 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # What was seen so long ago counts for 1/e.
 MEMORY_SECONDS: Final = 60.0
@@ -22,8 +21,7 @@ MOST_GROWTH: Final = 3.0
 UNTIL_SECONDS: Final = 1200.0
 
 
-@dataclass(frozen=True)
-class Rise:
+class Rise(NamedTuple):
     """Decayed sums over the ticks: arrivals and demand (replica seconds), and each times its age.
 
     seconds, ticks: how long and how many.

@@ -6,8 +6,8 @@ fails keeps its last gauge values. Source: design, sections 2 and 7.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
+from math import inf
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.pod_counters import PodChange, PodCounters, change_of, counters_of
@@ -80,7 +80,6 @@ def read_signals(
     counters: dict[str, PodCounters] = {}
     changes: list[PodChange] = []
     variants = []
-    sample_time = math.inf
     arrival_rate = _arrival_rate(gateway, counted)
     moved = bool(arrival_rate)
     for variant in observation.variants:
@@ -89,7 +88,6 @@ def read_signals(
             old = before.get(sample.pod)
             new = counters_of(sample, old)
             counters[sample.pod] = new
-            sample_time = min(sample_time, new.sample_time)
             if old is None:
                 # A pod seen for the first time has moved unless it has never done anything.
                 moved = moved or any((new.prompt_tokens, new.generation_tokens, new.rejected_requests))
@@ -125,7 +123,7 @@ def read_signals(
         failed=sum([change.failed for change in changes]) * share,
         answered=answered,
         ready=len(ready),
-        sample_time=sample_time if answered else None,
+        sample_time=min([one.sample_time for one in counters.values()], default=None),
         variants=tuple(variants),
         changes=tuple(changes),
         share=share,
@@ -168,7 +166,7 @@ def _variant_load(name: str, believed: list[PodSample]) -> VariantLoad:
         if usage is None or not 0 <= usage <= 1:
             continue
         share += usage
-        if sample.kv_cache_tokens is not None and 0 < sample.kv_cache_tokens < math.inf:
+        if sample.kv_cache_tokens is not None and 0 < sample.kv_cache_tokens < inf:
             tokens += usage * sample.kv_cache_tokens
         elif usage > 0:
             told = False
@@ -192,6 +190,6 @@ def _believable(sample: PodSample, now: float) -> bool:
         return False
     numbers = (sample.running, sample.waiting, sample.prompt_tokens, sample.generation_tokens, sample.finished_requests)
     for number in numbers:  # noqa: SIM110 - a generator takes twice as long
-        if number is None or not 0 <= number < math.inf:
+        if number is None or not 0 <= number < inf:
             return False
     return True

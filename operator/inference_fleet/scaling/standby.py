@@ -55,12 +55,11 @@ class Level(NamedTuple):
         late = self.late
         return self._replace(costs=tuple([c + (place < late) * replica_seconds for place, c in enumerate(self.costs)]))
 
-    def kept(self, *, cold_start: float, now: float) -> bool:
-        """Whether the hold that is cheapest in hindsight, this idle time included, still runs."""
+    def kept(self, holds: list[float], *, now: float) -> bool:
+        """Whether the hold that is cheapest in hindsight, this idle time included, still runs. holds: seconds."""
         idle = now - self.used
-        if idle <= HOLDS_COLD_STARTS[0] * cold_start:
+        if idle <= holds[0]:
             return True
-        holds = [hold * cold_start for hold in HOLDS_COLD_STARTS]
         over = bisect_left(holds, idle)
         costs = list(map(add, self.costs, [*holds[:over], *[idle] * (len(holds) - over)]))
         return idle <= holds[costs.index(min(costs))]
@@ -92,11 +91,11 @@ class Standby:
         since = now if self.since is None else self.since
         before = since if self.learned_at is None else self.learned_at
         shares, top = _worth_having(demand, curve, price=price)
-        levels = list(self.levels)
+        known, levels = self.levels, []
         for place, size in enumerate(LEVELS):
             if place > top and size > wanted:
                 break
-            level = levels[place] if place < len(levels) else Level(used=since)
+            level = known[place] if place < len(known) else Level(used=since)
             level = (
                 Level(now, level.late, level.costs)
                 if level.used >= before
@@ -107,8 +106,8 @@ class Standby:
                 fewer = LEVELS[place - 1] if place else 0
                 saved = price * (shares[place] - shares[top + 1]) / (LEVELS[top] - fewer)
                 level = level.missed(saved * seconds)
-            levels[place : place + 1] = [level]
-        return Standby(tuple(levels), since, now)
+            levels.append(level)
+        return Standby((*levels, *known[len(levels) :]), since, now)
 
     def in_units(self, factor: float) -> Standby:
         """For replicas that carry `factor` times as much: what was learned of the eighth is, at 4, of the second."""
@@ -119,8 +118,9 @@ class Standby:
 
     def replicas(self, *, cold_start: float, now: float) -> int:
         """The largest number whose hold still runs; 0 if none does."""
+        holds = [hold * cold_start for hold in HOLDS_COLD_STARTS]
         for place in range(len(self.levels) - 1, -1, -1):
-            if self.levels[place].kept(cold_start=cold_start, now=now):
+            if self.levels[place].kept(holds, now=now):
                 return LEVELS[place]
         return 0
 
