@@ -209,5 +209,5 @@ def _most_sequences(variant: VariantLimits, traffic: Traffic) -> float:
 def _cache(variant: VariantLimits, load: FleetLoad) -> float:
     """Whole caches of this variant that are in use."""
     if not variant.kv_cache_tokens or any(one.kv_tokens is None for one in load.variants):
-        return sum(one.kv_share for one in load.variants) * load.share
-    return sum(one.kv_tokens or 0.0 for one in load.variants) * load.share / variant.kv_cache_tokens
+        return sum([one.kv_share for one in load.variants]) * load.share
+    return sum([one.kv_tokens or 0.0 for one in load.variants]) * load.share / variant.kv_cache_tokens

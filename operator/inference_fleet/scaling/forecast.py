@@ -7,6 +7,7 @@ distribution of what may come: no normality, no fixed headroom. Source: design, 
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -94,11 +95,12 @@ class Outlook:
 class Ordered(NamedTuple):
     """Errors by the forecasts they were made at, ascending, as two columns: a slice of one is all that is looked at.
 
-    levels: logarithms of the forecasts; errors: log errors.
+    levels: logarithms of the forecasts; errors: log errors. Arrays, of which a copy is one piece of memory; they are
+    not changed once they stand here.
     """
 
-    levels: tuple[float, ...] = ()
-    errors: tuple[float, ...] = ()
+    levels: array[float] = array("d")
+    errors: array[float] = array("d")
 
     def place(self, level: float, error: float) -> int:
         """Before how many of them this one comes."""
@@ -107,7 +109,7 @@ class Ordered(NamedTuple):
 
     def with_error(self, added: tuple[float, float], *, forgotten: tuple[float, float] | None) -> Ordered:
         """One more, and one less: each (level, error)."""
-        levels, errors = list(self.levels), list(self.errors)
+        levels, errors = self.levels[:], self.errors[:]
         place = self.place(*added)
         if forgotten is not None:
             gone = self.place(*forgotten)
@@ -115,7 +117,7 @@ class Ordered(NamedTuple):
             place -= gone < place
         levels.insert(place, added[0])
         errors.insert(place, added[1])
-        return Ordered(tuple(levels), tuple(errors))
+        return Ordered(levels, errors)
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ class Forecast:
         if len(self.ordered.errors) == len(self.errors):
             return self.ordered
         ascending = sorted(self.errors)
-        return Ordered(tuple([level for level, _ in ascending]), tuple([error for _, error in ascending]))
+        return Ordered(array("d", [level for level, _ in ascending]), array("d", [error for _, error in ascending]))
 
     def _below_top(self, log_demand: float, errors: tuple[float, ...]) -> tuple[float, ...]:
         """Errors that lead beyond the largest demand seen are made smaller, the more so the more was seen."""
@@ -250,9 +252,9 @@ class Forecast:
         place = known.place(log_demand, 0.0)
         start = min(max(0, place - near // 2), count - near)
         middle = min(max(start, place), start + near)
-        errors = list(known.errors[start : start + near])
+        errors = known.errors[start : start + near].tolist()
         # What is no crowd stays as it is (most are not), and takes no logarithm.
-        if middle > start and max(known.errors[start:middle]) > LARGEST_NOISE:
+        if middle > start and max(errors[: middle - start]) > LARGEST_NOISE:
             errors[: middle - start] = [
                 error if error <= LARGEST_NOISE else carried_over(error, level, to=log_demand)
                 for level, error in zip(known.levels[start:middle], known.errors[start:middle], strict=True)

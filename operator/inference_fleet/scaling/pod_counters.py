@@ -75,7 +75,7 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
     """What moved. An engine that has restarted (a counter fell) counts from zero, gauges too."""
     if after.generation_tokens < before.generation_tokens or after.prompt_tokens < before.prompt_tokens:
         before = PodCounters(sample_time=before.sample_time)
-    gained = list(map(sub, after[1:10], before[1:10]))
+    seconds, *gained, begun, queued = map(sub, after, before)
     if min(gained) < 0:
         # One that fell counts from zero.
         gained = [gain if gain >= 0 else now for gain, now in zip(gained, after[1:10], strict=True)]
@@ -83,7 +83,7 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
     return PodChange(
         pod,
         variant,
-        after.sample_time - before.sample_time,
+        seconds,
         max(0.0, prompt - cached),
         generated,
         finished,
@@ -91,7 +91,7 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
         steps,
         inter_token_seconds,
         inter_tokens,
-        queued=after.waiting - before.waiting,
-        begun=after.running - before.running,
-        failed=failed,
+        queued,
+        begun,
+        failed,
     )
