@@ -12,12 +12,13 @@ from typing import Final, NamedTuple
 from inference_fleet.scaling.attainment import attainments
 from inference_fleet.scaling.bounds import Bounded, within_bounds
 from inference_fleet.scaling.changed import changed
-from inference_fleet.scaling.estimate import Estimate, carriers_of, estimated
+from inference_fleet.scaling.estimate import Estimate, estimated
 from inference_fleet.scaling.fleets import carries, cheaper_fleet, smallest, step_down, wanted_fleet, without_hindrance
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, Held, held, young_until
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.signals import FleetLoad, read_signals
 from inference_fleet.scaling.spread import ROUNDING, Carrier, capacity, split_total, together
+from inference_fleet.scaling.tick import carriers_of
 from inference_fleet.scaling.types import (
     Decision,
     Limits,
