@@ -208,6 +208,25 @@ def test_load_scales_up_and_quiet_scales_down(world: OperatorSandbox, name: str)
     world.wait(name, ".status.scaling.desiredReplicas", "1", seconds=200)
 
 
+def test_an_operator_without_a_memory_goes_on_from_what_prometheus_has(world: OperatorSandbox, name: str) -> None:
+    world.deploy(name, pod={"env": SLOW}, engine={"vllm": {"batching": {"maxNumSeqs": 4}}})
+    world.wait_condition(name, "Ready")
+    load = _load(world, name, seconds=60, rate=3)
+    world.wait(name, ".status.readyReplicas", "4", seconds=60)
+    selector = "app.kubernetes.io/component=operator"
+    place = ("-n", "inference-fleet-system")
+    # Killed, it saves nothing; what it saved before is taken away.
+    world.kubectl("delete", "pod", "-l", selector, *place, "--grace-period=0", "--force")
+    world.kubectl("delete", "configmap", f"{name}-scaler-memory", "--ignore-not-found")
+    world.operator_ready()
+    assert int(world.get("infd", name)["status"]["readyReplicas"]) == 4
+    summary = _summary(load)
+    assert (summary["failed"], summary["cut"]) == (0, 0)
+    told = world.kubectl("logs", "-l", selector, *place, "--tail=-1")
+    assert "scalers go on from the last" in told
+    assert "cannot be asked for" not in told
+
+
 def _lists(world: OperatorSandbox, since: int) -> int:
     return sum(
         entry["verb"] == "list"
