@@ -20,7 +20,7 @@ def within_bounds(wanted: int, limits: Limits, *, now: float) -> Bounded:
     """Clamp to min and max of the object, of the schedules that hold now, and of the variants together."""
     minimum, minimum_name = limits.min_replicas, "scaling.minReplicas"
     maximum, maximum_name = limits.max_replicas, "scaling.maxReplicas"
-    floor = sum(variant.min_replicas for variant in limits.variants)
+    floor = sum([variant.min_replicas for variant in limits.variants])
     if floor > minimum:
         minimum, minimum_name = floor, "variants.minReplicas"
     for schedule in limits.schedules:
@@ -30,7 +30,7 @@ def within_bounds(wanted: int, limits: Limits, *, now: float) -> Bounded:
             minimum, minimum_name = schedule.min_replicas, f"schedule {schedule.name}"
         if schedule.max_replicas is not None:
             maximum, maximum_name = schedule.max_replicas, f"schedule {schedule.name}"
-    ceiling = sum(variant.max_replicas for variant in limits.variants)
+    ceiling = sum([variant.max_replicas for variant in limits.variants])
     if ceiling < maximum:
         maximum, maximum_name = ceiling, "variants.maxReplicas"
     # A contradiction of bounds is settled for the maximum: it is the one that costs money.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import sub
 from typing import Final
 
 from inference_fleet.scaling.forecast import Outlook
@@ -134,7 +134,7 @@ class _Expected:
 
     def __init__(self, outlook: Outlook, curve: Curve, *, unit: float) -> None:
         self._shares = curve.shares
-        self._rises = [b - a for a, b in pairwise(curve.shares)]
+        self._rises = list(map(sub, curve.shares[1:], curve.shares))
         self._last = len(curve.shares) - 1
         self._base = (outlook.log_demand - math.log(unit) - LOG_FIRST) / LOG_RATIO
         self._errors = [error / LOG_RATIO for error in outlook.errors]

@@ -96,7 +96,8 @@ class ViolationCurve:
         # look worth it where nothing can be saved.
         requests, misses = self.calm
         calm = PRIOR_REQUESTS * ((misses + PRIOR_REQUESTS * PRIOR_FLOOR) / (requests + PRIOR_REQUESTS))
-        expected = [max(prior, calm) for prior in _PRIOR_MISSES[:CALM_BINS]]
+        # The prior of all calm bins is its floor.
+        expected = [max(PRIOR_REQUESTS * PRIOR_FLOOR, calm)] * CALM_BINS
         expected += _PRIOR_MISSES[CALM_BINS:]
         shares = [
             (missed + prior) / weight for missed, prior, weight in zip(self.misses, expected, weights, strict=True)
@@ -106,19 +107,18 @@ class ViolationCurve:
 
 def isotonic(values: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:
     """The nearest ascending series, by weighted least squares: pool adjacent violators. 3 1 2 -> 2 2 2."""
-    blocks: list[tuple[float, float, int]] = []
-    last = -math.inf
-    for value, weight in zip(values, weights, strict=True):
-        count = 1
-        while value < last:
-            other, other_weight, other_count = blocks.pop()
-            total = weight + other_weight
-            value = (value * weight + other * other_weight) / total
-            weight, count = total, count + other_count
-            last = blocks[-1][0] if blocks else -math.inf
-        blocks.append((value, weight, count))
-        last = value
-    pooled: list[float] = []
-    for value, _, count in blocks:
-        pooled += [value] * count
+    pooled = list(values)
+    # Of the block that ends at each place: its weight and where it begins.
+    totals, begins = list(weights), list(range(len(values)))
+    for place in range(1, len(pooled)):
+        value, begin = pooled[place], place
+        if value >= pooled[place - 1]:
+            continue
+        while begin and value < pooled[begin - 1]:
+            total = totals[place] + totals[begin - 1]
+            value = (value * totals[place] + pooled[begin - 1] * totals[begin - 1]) / total
+            totals[place] = total
+            begin = begins[begin - 1]
+        pooled[begin : place + 1] = [value] * (place + 1 - begin)
+        begins[place] = begin
     return tuple(pooled)
