@@ -240,6 +240,7 @@ def _days() -> tuple[Case, ...]:
     found = [
         Case("days", "chat-days", _shape("chat-days"), policies=FEW),
         Case("days", "chat-weeks", _shape("chat-weeks"), policies=("fleet", "static-tuned"), optimum=False),
+        Case("days", "daily-crowd", _shape("daily-crowd"), policies=("fleet", "static-tuned"), optimum=False),
     ]
     folder = Path(os.environ.get("TRACES") or "")
     if os.environ.get("TRACES"):
