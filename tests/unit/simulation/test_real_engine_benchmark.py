@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from inference_fleet.engine.step_time import DEFAULT_STEP_TIME, StepTimeModel
@@ -48,6 +49,23 @@ def test_without_a_prior_the_samples_alone_are_fitted(benchmark: ModuleType) -> 
     assert found.per_decoding_sequence_seconds == pytest.approx(TRUE_STEP.per_decoding_sequence_seconds)
 
 
+def test_the_step_behind_the_latencies_of_the_first_half_is_found(benchmark: ModuleType) -> None:
+    arrivals: Arrivals = benchmark.traffic(SECONDS, rate=2.0, seed=0)
+    run = benchmark.Run(
+        outcomes_of_known_engine(benchmark, arrivals), pages=[], version="0.32.0", cores=2, load_average=0.5
+    )
+    start = StepTimeModel(
+        base_seconds=2 * TRUE_STEP.base_seconds,
+        per_prefill_token_seconds=TRUE_STEP.per_prefill_token_seconds / 2,
+        per_decoding_sequence_seconds=2 * TRUE_STEP.per_decoding_sequence_seconds,
+    )
+    found = benchmark.fitted_to_latencies(run, arrivals, start=start, half=SECONDS / 2)
+    for busy, prefill in ((1, 0), (4, 200), (8, 400)):
+        truth = TRUE_STEP.step_seconds(prefill_tokens=prefill, decoding_sequences=busy)
+        step = found.step_seconds(prefill_tokens=prefill, decoding_sequences=busy)
+        assert step == pytest.approx(truth, rel=0.05), (busy, prefill)
+
+
 def test_a_measurement_that_was_kept_comes_back(benchmark: ModuleType) -> None:
     outcome = Outcome(arrival_seconds=1.0, sent_seconds=1.1, ended_seconds=2.0, fate=Fate.COMPLETED)
     run = benchmark.Run([outcome], pages_of_known_engine(benchmark), version="0.32.0", cores=2, load_average=0.5)
@@ -59,3 +77,20 @@ def pages_of_known_engine(benchmark: ModuleType) -> list[object]:
     moments = [benchmark.Page(place * 5.0, {}) for place in range(int(SECONDS / 5))]
     _, shown = benchmark.simulated(arrivals, TRUE_STEP, pages=moments)
     return [benchmark.Page(moment.seconds, values) for moment, values in zip(moments, shown, strict=True)]
+
+
+def outcomes_of_known_engine(benchmark: ModuleType, arrivals: Arrivals) -> list[Outcome]:
+    log, _ = benchmark.simulated(arrivals, TRUE_STEP, pages=())
+    every = np.arange(len(log))
+    first, pace = log.time_to_first_token(every), log.inter_token_latency(every)
+    return [
+        Outcome(
+            arrival_seconds=float(log.arrival[place]),
+            sent_seconds=float(log.arrival[place]),
+            ended_seconds=float(log.finish[place]),
+            fate=Fate.COMPLETED,
+            time_to_first_token_seconds=float(first[place]),
+            inter_token_latency_seconds=float(pace[place]),
+        )
+        for place in every.tolist()
+    ]
