@@ -82,11 +82,6 @@ class Outlook:
     weights: tuple[float, ...] = _WEIGHTS
 
     @property
-    def spread(self) -> tuple[tuple[float, float], ...]:
-        """(log error, weight), ascending."""
-        return tuple(zip(self.errors, self.weights, strict=True))
-
-    @property
     def demand(self) -> float:
         """The forecast, in replicas."""
         return math.exp(self.log_demand)

@@ -24,8 +24,8 @@ def fed(demands: list[float], forecast: Forecast | None = None, *, start: float 
 
 
 def quantile(forecast: Forecast, share: float) -> float:
-    seen = 0.0
-    for error, weight in forecast.outlook().spread:
+    seen, outlook = 0.0, forecast.outlook()
+    for error, weight in zip(outlook.errors, outlook.weights, strict=True):
         seen += weight
         if seen >= share:
             return error
@@ -38,8 +38,8 @@ def test_a_constant_demand_is_forecast_as_it_is() -> None:
 
 def test_a_scaler_that_knows_no_errors_expects_a_quarter_either_way() -> None:
     outlook = fed([4.0] * 20).outlook()
-    assert min(error for error, _ in outlook.spread) == pytest.approx(-0.24)
-    assert max(error for error, _ in outlook.spread) == pytest.approx(0.24, rel=0.05)
+    assert min(outlook.errors) == pytest.approx(-0.24)
+    assert max(outlook.errors) == pytest.approx(0.24, rel=0.05)
 
 
 def test_its_error_is_told_as_the_usual_share_by_which_it_was_off() -> None:
@@ -77,9 +77,9 @@ def test_a_forecast_stays_below_three_times_what_was_seen() -> None:
 
 def test_after_three_doublings_in_a_row_a_fourth_is_not_as_likely() -> None:
     steps = [float(2 ** (tick // 120)) for tick in range(480)]
-    spread = fed(steps).outlook().spread
+    errors = fed(steps).outlook().errors
     plain = Forecast(top=1e9)  # one that has seen more than this before
-    assert max(error for error, _ in spread) < 0.9 * max(error for error, _ in fed(steps, plain).outlook().spread)
+    assert max(errors) < 0.9 * max(fed(steps, plain).outlook().errors)
 
 
 def test_a_jump_is_carried_over_as_no_more_replicas_and_noise_as_a_share() -> None:
@@ -96,10 +96,10 @@ def test_in_the_midst_of_a_crowd_no_second_one_is_expected_on_top() -> None:
     forecast = fed(demands)
     crowd = forecast.outlook()
     assert crowd.demand > 3.0
-    worst = crowd.demand * math.exp(max(error for error, _ in crowd.spread))
+    worst = crowd.demand * math.exp(max(crowd.errors))
     assert worst < 15.0  # as shares the jumps from 0.6 to 6 would lead beyond 40
     quiet = fed([0.6] * 100, forecast, start=15.0 * 800).outlook()
-    assert quiet.demand * math.exp(max(error for error, _ in quiet.spread)) > 4.0
+    assert quiet.demand * math.exp(max(quiet.errors)) > 4.0
 
 
 def test_a_gap_in_the_signals_is_not_an_error_of_the_forecast() -> None:
@@ -120,5 +120,5 @@ def test_errors_are_remembered_for_three_hours() -> None:
 def test_whatever_comes_the_outlook_is_finite_and_its_weights_add_up(demands: list[float]) -> None:
     outlook = fed(demands).outlook()
     assert math.isfinite(outlook.log_demand)
-    assert sum(weight for _, weight in outlook.spread) == pytest.approx(1.0)
-    assert all(math.isfinite(error) for error, _ in outlook.spread)
+    assert sum(outlook.weights) == pytest.approx(1.0)
+    assert all(math.isfinite(error) for error in outlook.errors)

@@ -80,7 +80,10 @@ def test_no_other_tolerable_number_costs_less(demand: float, price: float, error
     seen = outlook(demand, *sorted(errors))
 
     def expected(replicas: int) -> float:
-        return sum(w * CURVE.at(seen.log_demand + e - math.log(replicas)) for e, w in seen.spread)
+        return sum(
+            w * CURVE.at(seen.log_demand + e - math.log(replicas))
+            for e, w in zip(seen.errors, seen.weights, strict=True)
+        )
 
     choice = cheapest(seen, CURVE, price=price, most=1500)
     tolerable = [n for n in range(1, 1501) if expected(n) <= CURVE.floor + 0.15] or [1500]
