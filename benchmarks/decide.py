@@ -33,7 +33,7 @@ from inference_fleet.api.names import LABEL_VARIANT
 from inference_fleet.controller.collector import collect_rarely
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Telemetry
-from inference_fleet.controller.tick import Tick
+from inference_fleet.controller.tick import FleetTick
 from inference_fleet.controller.work_queue import WorkQueue
 from inference_fleet.engine.step_time import DEFAULT_STEP_TIME
 from inference_fleet.scaling.decide import decide
@@ -215,7 +215,7 @@ async def tick_of_fleet(deployments: int, *, ticks: int) -> dict[str, Any]:
     with prometheus(pods, since=START - 3600.0) as url:
         signals = PrometheusSignals(url)
         telemetry, queue = Telemetry(), WorkQueue(clock, jitter=lambda: 0.5)
-        tick = Tick(store, queue, signals, clock, telemetry, TICK_SECONDS)
+        tick = FleetTick(store, queue, signals, clock, telemetry, TICK_SECONDS)
         taken = []
         for number in range(WARM_TICKS + ticks):
             clock.time += TICK_SECONDS

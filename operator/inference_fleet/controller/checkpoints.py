@@ -14,7 +14,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import LABEL_DEPLOYMENT, LABEL_MANAGED_BY, MANAGED_BY
 from inference_fleet.controller.event_recorder import EventRecorder
 from inference_fleet.controller.store import Store
-from inference_fleet.controller.tick import Tick
+from inference_fleet.controller.tick import FleetTick
 from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.pools import owner_uid
 from inference_fleet.planning.writes import EventNote
@@ -47,7 +47,7 @@ class Checkpoints:
         self,
         cluster: Cluster,
         store: Store,
-        tick: Tick,
+        tick: FleetTick,
         clock: Clock,
         events: EventRecorder,
         *,

@@ -11,13 +11,13 @@ from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 from inference_fleet.api.quantity import parse_quantity
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Sample, object_gauge, variant_gauge
-from inference_fleet.controller.tick import Tick
+from inference_fleet.controller.tick import FleetTick
 from inference_fleet.controller.work_queue import Key
 from inference_fleet.engine.metrics import judged_edge_seconds
 from inference_fleet.scaling.types import ObjectiveLimit
 
 
-def fleet_metrics(store: Store, tick: Tick, *, now: float) -> Iterable[Metric]:
+def fleet_metrics(store: Store, tick: FleetTick, *, now: float) -> Iterable[Metric]:
     """All families. `now`: unix seconds, for the age of signals."""
     yield from _replicas(tick)
     yield object_gauge(
@@ -53,7 +53,7 @@ def fleet_metrics(store: Store, tick: Tick, *, now: float) -> Iterable[Metric]:
     )
 
 
-def _replicas(tick: Tick) -> Iterator[Metric]:
+def _replicas(tick: FleetTick) -> Iterator[Metric]:
     desired: list[Sample] = []
     ready: list[Sample] = []
     starting: list[Sample] = []
@@ -72,7 +72,7 @@ def _replicas(tick: Tick) -> Iterator[Metric]:
     yield variant_gauge("inference_fleet_terminating_replicas", "Pods that drain.", terminating)
 
 
-def _ages(tick: Tick, now: float) -> Iterator[Sample]:
+def _ages(tick: FleetTick, now: float) -> Iterator[Sample]:
     for key, entry in tick.scaled.items():
         samples = [sample for variant in entry.observation.variants for sample in variant.pods]
         times = [sample.sample_time for sample in samples if sample.sample_time is not None]
@@ -80,13 +80,13 @@ def _ages(tick: Tick, now: float) -> Iterator[Sample]:
             yield (*key, "requests"), max(0.0, now - min(times))
 
 
-def _targets(tick: Tick) -> Iterator[Sample]:
+def _targets(tick: FleetTick) -> Iterator[Sample]:
     for key, entry in tick.scaled.items():
         for objective in entry.limits.objectives:
             yield (*key, objective.name, objective.metric, judged_edge(objective)), objective.target
 
 
-def _forecast_errors(tick: Tick) -> Iterator[Sample]:
+def _forecast_errors(tick: FleetTick) -> Iterator[Sample]:
     for key, entry in tick.scaled.items():
         ratio = entry.memory.forecast.error_ratio
         if ratio is not None:

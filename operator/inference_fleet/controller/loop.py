@@ -20,7 +20,7 @@ from inference_fleet.controller.reconciler import Reconciler
 from inference_fleet.controller.refill import Refill
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import CONTROLLER, Telemetry
-from inference_fleet.controller.tick import Tick
+from inference_fleet.controller.tick import FleetTick
 from inference_fleet.controller.work_queue import WorkQueue
 
 OWN_KINDS: Final = (INFERENCE_DEPLOYMENTS, ACCELERATOR_CLASSES)
@@ -71,7 +71,7 @@ class Loop:
             if settings.lease_namespace
             else None
         )
-        self.tick = Tick(self.store, self.queue, signals, clock, self.telemetry, settings.tick_seconds)
+        self.tick = FleetTick(self.store, self.queue, signals, clock, self.telemetry, settings.tick_seconds)
         self._refill = Refill(self.store, self.tick, signals, clock)
         self._events = EventRecorder(cluster, clock, instance=settings.identity, busy=lambda: len(self.queue) > 0)
         self.checkpoints = Checkpoints(

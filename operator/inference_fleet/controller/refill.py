@@ -15,7 +15,7 @@ from typing import Final
 
 from inference_fleet.adapters.ports import Clock, FleetSamples, Signals, VariantKey
 from inference_fleet.controller.store import Store
-from inference_fleet.controller.tick import BATCH, Tick, scales
+from inference_fleet.controller.tick import BATCH, FleetTick, scales
 from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.counts import observation_of
 from inference_fleet.planning.plan import study
@@ -80,7 +80,7 @@ class Refill:
     """Puts memories where the first tick looks for them."""
 
     store: Store
-    tick: Tick
+    tick: FleetTick
     signals: Signals
     clock: Clock
 

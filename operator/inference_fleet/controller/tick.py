@@ -50,9 +50,10 @@ class Scaled:
 
 
 @dataclass
-class Tick:
+class FleetTick:
     """Holds the last decision and the scaler's memory of every object.
 
+    seconds: between two ticks. last_tick: monotonic seconds at the end of the last one, None before the first.
     remembered: memories of objects that are not being decided on, by (key, uid): as read back at the start, or from
     before they were suspended.
     """
