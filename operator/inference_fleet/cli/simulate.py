@@ -107,7 +107,7 @@ def _choice(said: str, file: str) -> Choice:
 
 def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, str]]) -> str:
     """Accelerators beside one another: those that keep the promise first, by cost."""
-    from inference_fleet.simulation.documents import is_kept
+    from inference_fleet.simulation.documents import is_kept, shown_percent
 
     lines = [
         f"{'accelerator':<{_CLASS_WIDTH}} {'promise':<8} {'kept %':>7} {'worst 10 min':>13} {'mean':>6} {'peak':>5}"
@@ -125,7 +125,7 @@ def side_by_side(documents: Sequence[Mapping[str, Any]], refused: Sequence[Mappi
         million = 1e6 * result["cost"] / result["tokens"] if result.get("tokens") else None
         line = (
             f"{document['accelerator']:<{_CLASS_WIDTH}} {'kept' if kept else 'missed':<8}"
-            f" {result['attainmentPercent'] or 0.0:>7.2f} {result['worstTenMinutesPercent'] or 0.0:>13.1f}"
+            f" {shown_percent(result['attainmentPercent']):>7} {shown_percent(result['worstTenMinutesPercent']):>13}"
             f" {result['meanReplicas']:>6.2f} {result['peakReplicas']:>5} {f'{hourly:.2f}' if comparable else '-':>8}"
             f" {'-' if million is None or not comparable else f'{million:.3f}':>19}"
         )
@@ -170,7 +170,7 @@ def table(document: Mapping[str, Any]) -> str:
         f"  first token {_quantiles(first)}{_threshold(scenario, 'TimeToFirstToken')}",
         f"  pace        {_quantiles(pace)}{_threshold(scenario, 'InterTokenLatency')}",
         f"  replicas    {sum(scenario['start'])} at first, at most {result['peakReplicas']};"
-        f" {result['scaleEvents']} changes, {result['directionChanges']} of direction",
+        f" {result['scaleEvents']} changes, {result['directionChanges']} turns between up and down",
         f"  cost        {result['cost']:.2f} {scenario['costUnit']} ({cost})"
         if document["priced"]
         else f"  cost        {cost}",
@@ -205,7 +205,9 @@ def _threshold(scenario: Mapping[str, Any], metric: str) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} %"
+    from inference_fleet.simulation.documents import shown_percent
+
+    return "-" if value is None else f"{shown_percent(value)} %"
 
 
 def _seconds(value: float | None) -> str:

@@ -21,6 +21,8 @@ DOMINANCE_POINTS: Final = 0.1
 DOMINANCE_SHARE: Final = 0.03
 RESAMPLES: Final = 1000
 DAY_HOURS: Final = 24
+# Hundredths of a point below which a figure is what it would be without the noise of floating point.
+_NO_DIGITS: Final = 1e-6
 
 Document = dict[str, Any]
 
@@ -160,6 +162,11 @@ def is_kept(run: Mapping[str, Any]) -> bool:
     """Whether the promise was kept; not where no request was judged."""
     share = judged_percent(run)
     return share is not None and share >= target_percent(run)
+
+
+def shown_percent(value: float | None) -> str:
+    """For people, two digits, cut off and not rounded: 98.996 is no 99.00, nor is 99.998 all there is."""
+    return "-" if value is None else f"{math.floor(value * 100 + _NO_DIGITS) / 100:.2f}"
 
 
 def geometric_mean(ratios: Sequence[float]) -> float | None:

@@ -18,6 +18,7 @@ from inference_fleet.simulation.documents import (
     is_kept,
     judged_percent,
     ratio_of,
+    shown_percent,
     target_percent,
 )
 
@@ -27,7 +28,19 @@ _STYLE: Final = (
     "table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}"
     "td,th{padding:.25rem .75rem;text-align:right;border-bottom:1px solid #e4e8ec}th{font-weight:600}"
     "td:first-child,th:first-child{text-align:left}tr.own td{font-weight:600;background:#eef5fc}"
-    "td.missed{color:#b42318}figure{margin:1.2rem 0}figcaption{color:#52606d;font-size:.9rem}img{max-width:100%}"
+    "td.missed{color:#b42318}figure{margin:1.2rem 0}figcaption,.words{color:#52606d;font-size:.9rem}img{max-width:100%}"
+    "tr>:first-child{white-space:nowrap}.wide{overflow-x:auto}"
+    # Figures that a phone's width would make illegible keep their size, and move under the finger instead.
+    "@media(max-width:45rem){img{max-width:none;width:44rem}body{margin:1rem auto}}"
+)
+_WORDS: Final = (
+    "kept: requests that met every objective, of all sent (red: less than promised, in the promise's window);"
+    " worst 10 min: the same in the worst ten minutes; p99: what 99 % of requests do not exceed; changes: how often the"
+    " number of replicas changed"
+)
+_WORDS_OF_OPTIMUM: Final = (
+    "; times the optimum: the cost divided by that of a fleet that knew the traffic beforehand and kept the promise as"
+    " often; 1.00 is the best there is."
 )
 _OWN: Final = "#1769c2"
 _OPTIMUM: Final = "#111111"
@@ -55,7 +68,8 @@ def report_page(finished: Sequence[Finished], frontiers: Sequence[Frontier]) -> 
     sections = [_section(runs, optimum.get(key), colours) for key, runs in groups.items()]
     summary = _summary(finished, frontiers) if frontiers and len(groups) > 1 else ""
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Scaling policies</title><style>{_STYLE}</style></head><body>"
         f"<h1>Scaling policies on simulated fleets</h1>{summary}{''.join(sections)}</body></html>\n"
     )
@@ -91,18 +105,19 @@ def _section(runs: Sequence[Finished], frontier: Frontier | None, colours: Mappi
 
 def _table(runs: Sequence[Finished], frontier: Frontier | None) -> str:
     columns = ["policy", "kept %", "worst 10 min %", "first token p99", "per token p99", _cost(runs)]
-    columns += ["by optimum"] if frontier is not None else []
+    columns += ["times the optimum"] if frontier is not None else []
     columns += ["mean replicas", "peak", "changes"]
     head = "".join(f"<th>{column}</th>" for column in columns)
     rows = "".join(_row(run.document, frontier) for run in runs)
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    words = _WORDS + (_WORDS_OF_OPTIMUM if frontier is not None else ".")
+    return f'{_wide(f"<table><tr>{head}</tr>{rows}</table>")}<p class="words">{words}</p>'
 
 
 def _row(document: Document, frontier: Frontier | None) -> str:
     result = document["result"]
     cells = [
-        _number(result["attainmentPercent"]),
-        _number(result["worstTenMinutesPercent"], 1),
+        shown_percent(result["attainmentPercent"]),
+        shown_percent(result["worstTenMinutesPercent"]),
         _seconds(result["timeToFirstTokenSeconds"]["p99"]),
         _seconds(result["interTokenLatencySeconds"]["p99"]),
         _number(result["cost"]),
@@ -128,12 +143,13 @@ def _summary(finished: Sequence[Finished], frontiers: Sequence[Frontier]) -> str
         own = ' class="own"' if row["policy"] == "fleet" else ""
         rows.append(
             f"<tr{own}><td>{html.escape(name)}</td><td>{_number(row['ratioGeomean'])}</td><td>{interval}</td>"
-            f"<td>{_number(row['minAttainmentPercent'])}</td></tr>"
+            f"<td>{shown_percent(row['minAttainmentPercent'])}</td></tr>"
         )
-    head = "".join(f"<th>{each}</th>" for each in ("policy", "cost by optimum", "95 % interval", "least kept %"))
+    head = "".join(f"<th>{each}</th>" for each in ("policy", "times the optimum", "95 % interval", "least kept %"))
     return (
-        "<p>Over all traces: the geometric mean of cost by the cost of an offline optimum that keeps the promise as"
-        f" often.</p><table><tr>{head}</tr>{''.join(rows)}</table>"
+        "<p>Over all traces. Times the optimum: the geometric mean of the cost divided by that of a fleet that knew the"
+        " traffic beforehand and kept the promise as often; least kept: the share of requests on the worst trace.</p>"
+        + _wide(f"<table><tr>{head}</tr>{''.join(rows)}</table>")
     )
 
 
@@ -312,10 +328,12 @@ def _picture(figure: Any, caption: str) -> str:
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=120)
     image = base64.b64encode(data.getvalue()).decode()
-    return (
-        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{image}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-    )
+    shown = _wide(f'<img alt="{html.escape(caption)}" src="data:image/png;base64,{image}">')
+    return f"<figure>{shown}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _wide(content: str) -> str:
+    return f'<div class="wide">{content}</div>'
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -334,8 +352,8 @@ def _name(document: Document) -> str:
     return f"{named} on {document['accelerator']}" if "accelerator" in document else named
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _seconds(value: float | None) -> str:

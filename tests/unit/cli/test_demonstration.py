@@ -143,6 +143,13 @@ def test_the_report_is_one_file_that_fetches_nothing() -> None:
     assert headline(summary) in page
 
 
+def test_on_a_phone_the_reason_of_a_decision_has_a_line_of_its_own() -> None:
+    page = report_page(observations(), verdict(observations()))
+    assert 'name="viewport"' in page
+    assert '<table class="decisions">' in page
+    assert ".decisions td:last-child { flex-basis: 100% }" in page
+
+
 def test_messages_cannot_write_into_the_report() -> None:
     seen = observations()
     seen.events = [ScaleEvent(1.0, "l4", 1, 2, "Backlog", "<script>alert(1)</script>")]

@@ -96,7 +96,10 @@ def test_a_cost_has_its_unit(trace: Path, tmp_path: Path, capsys: pytest.Capture
     assert "\ncost: EUR; a replica costs" in capsys.readouterr().out
     assert run([*argv, "--report", str(tmp_path / "r.html")]) == EXIT_OK
     assert "\ncost: replica-hours; a replica costs" in capsys.readouterr().out
-    assert "<th>cost, replica-hours</th>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<th>cost, replica-hours</th>" in page
+    assert "<th>times the optimum</th>" in page
+    assert "a fleet that knew the traffic beforehand" in page
 
 
 def priced(folder: Path, deployment: str) -> Path:
@@ -118,7 +121,7 @@ def test_a_table_says_what_was_kept(trace: Path, capsys: pytest.CaptureFixture[s
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == "small: promise kept, 100.00 % of 99 %, with 2.00 replicas on average (static)"
     assert "  traffic     1,200 requests in 10 min (smooth), seed 0" in rest
-    assert "  replicas    2 at first, at most 2; 0 changes, 0 of direction" in rest
+    assert "  replicas    2 at first, at most 2; 0 changes, 0 turns between up and down" in rest
     # No class, no price: hours are all that can be said.
     assert [line for line in rest if "cost" in line] == ["  cost        0.33 replica-hours"]
     assert any(line.startswith("  first token p50 ") and line.endswith("(2.50 s promised)") for line in rest)
@@ -156,6 +159,19 @@ def test_a_promise_of_every_hour_is_judged_by_the_worst_hour(
     assert any(line.startswith("  promise     95.45 % of all; worst hour 91.") for line in rest)
     assert run([*argv, "--target", "95", "--window-hours", "1"]) == EXIT_OK
     assert capsys.readouterr().out.startswith("late: promise MISSED, 91.")
+
+
+def test_tables_and_pictures_of_a_report_can_be_read_on_a_phone(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "r.html"
+    assert run(["simulate", "--trace", str(trace), "--policy", "static", "--report", str(report), *SMALL]) == EXIT_OK
+    page = report.read_text(encoding="utf-8")
+    assert 'name="viewport"' in page
+    wide = '<div class="wide">'
+    assert page.count("<table>") == page.count(f"{wide}<table>") == 1
+    assert page.count("<img ") == page.count(f"{wide}<img ") == 2
+    capsys.readouterr()
 
 
 def test_a_report_that_cannot_be_written_is_said_before_the_runs(

@@ -16,6 +16,7 @@ from inference_fleet.simulation.documents import (
     is_kept,
     ratio_of,
     resampled_interval,
+    shown_percent,
 )
 from inference_fleet.simulation.fleet import VariantModel
 from inference_fleet.simulation.scenario import LLAMA_8B_L4, Scenario, Workload, objectives_of
@@ -76,6 +77,14 @@ def test_a_rival_dominates_with_as_much_of_both_and_clearly_more_of_one(
 
 def test_runs_of_other_traces_or_seeds_do_not_dominate() -> None:
     assert dominating(run_of("b", 100.0, 1.0, trace="v"), run_of("b", 100.0, 1.0, seed=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(98.996, "98.99"), (99.998, "99.99"), (99.0, "99.00"), (98.29, "98.29"), (100.0, "100.00"), (None, "-")],
+)
+def test_a_share_that_misses_is_not_shown_as_one_that_does_not(share: float | None, shown: str) -> None:
+    assert shown_percent(share) == shown
 
 
 def test_the_mean_of_ratios_is_geometric_and_its_interval_needs_three() -> None:

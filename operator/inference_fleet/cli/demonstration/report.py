@@ -62,6 +62,7 @@ def plot_svg(seen: Observations) -> str:
     )
     load.plot(times, [sample.requests_per_second for sample in seen.samples], color=_BLUE)
     load.set_ylabel("requests/s")
+    load.set_ylim(bottom=0)
     replicas.step(times, [s.wanted for s in seen.samples], where="post", color=_ORANGE, label="wanted")
     replicas.step(times, [s.ready for s in seen.samples], where="post", color=_BLUE, label="ready")
     replicas.set_ylabel("replicas")
@@ -109,19 +110,25 @@ def _clock(seconds: float) -> str:
 
 
 _PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>inference-fleet demo: {verdict}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>inference-fleet demo: {verdict}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #0f172a }}
 table {{ border-collapse: collapse; width: 100% }} td, th {{ text-align: left; padding: .25rem .5rem;
 border-bottom: 1px solid #e2e8f0; vertical-align: top }} svg {{ width: 100%; height: auto }}
 pre {{ background: #f8fafc; padding: 1rem; overflow: auto; font-size: 12px }}
+.wide {{ overflow-x: auto }}
+/* On a phone the reason of a decision has a line of its own, and the plot keeps a size at which it can be read. */
+@media (max-width: 45rem) {{ body {{ margin: 1rem auto }} svg {{ width: 44rem }} .decisions th {{ display: none }}
+.decisions tr {{ display: flex; flex-wrap: wrap; border-bottom: 1px solid #e2e8f0 }} .decisions td {{ border: 0 }}
+.decisions td:last-child {{ flex-basis: 100% }} }}
 .passed {{ color: #15803d }} .failed {{ color: #b91c1c }} .invalid {{ color: #b45309 }}
 </style></head><body>
 <h1>Demonstration: <span class="{verdict}">{verdict}</span></h1>
 <p>{headline}</p>{failures}
-{plot}
+<div class="wide">{plot}</div>
 <h2>Decisions</h2>
-<table><tr><th>at</th><th>variant</th><th>replicas</th><th>rule</th><th>why</th></tr>{rows}</table>
+<table class="decisions"><tr><th>at</th><th>variant</th><th>replicas</th><th>rule</th><th>why</th></tr>{rows}</table>
 <h2>Summary</h2><pre>{data}</pre>
 </body></html>
 """
