@@ -71,8 +71,9 @@ def _render(
     deployment: Mapping[str, Any], classes: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
     from inference_fleet.cli.manifest_check import manifest_faults, with_faults
-    from inference_fleet.planning.plan import plan, study
+    from inference_fleet.planning.plan import plan
     from inference_fleet.planning.snapshot import Snapshot
+    from inference_fleet.planning.study import study
     from inference_fleet.planning.writes import Create
 
     given = deployment.get("metadata")

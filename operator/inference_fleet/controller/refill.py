@@ -18,8 +18,8 @@ from inference_fleet.controller.store import Store
 from inference_fleet.controller.tick import BATCH, FleetTick, scales
 from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.counts import observation_of
-from inference_fleet.planning.plan import study
 from inference_fleet.planning.pools import Pool
+from inference_fleet.planning.study import study
 from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory

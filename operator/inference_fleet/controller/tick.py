@@ -16,9 +16,9 @@ from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key, WorkQueue
 from inference_fleet.planning.attainment_status import told_objectives
 from inference_fleet.planning.counts import current_replicas, observation_of
-from inference_fleet.planning.plan import Case, still, study
 from inference_fleet.planning.pools import read_pools
 from inference_fleet.planning.snapshot import Snapshot
+from inference_fleet.planning.study import Study, studied_again, study
 from inference_fleet.planning.trust import trusted
 from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
 from inference_fleet.scaling.decide import decide
@@ -67,7 +67,7 @@ class FleetTick:
     remembered: dict[tuple[Key, str], ScalerMemory] = field(default_factory=dict)
     scaled: dict[Key, Scaled] = field(default_factory=dict)
     last_tick: float | None = None
-    _studied: dict[Key, tuple[Snapshot, Case]] = field(default_factory=dict, repr=False)
+    _studied: dict[Key, tuple[Snapshot, Study]] = field(default_factory=dict, repr=False)
 
     def decision(self, key: Key, snapshot: Snapshot) -> Decision | None:
         """The last decision on this object, as far as it may be acted on; None before the first tick that saw it."""
@@ -143,14 +143,14 @@ class FleetTick:
     def _decide(self, key: Key, fleet: FleetSamples, samples: Mapping[str, PodSample], now: float) -> bool:
         """Whether there is something to tell or to do."""
         snapshot = self.store.snapshot(key)
-        case = self._case(key, snapshot, now) if snapshot is not None and scales(snapshot) else None
-        if snapshot is None or case is None or case.limits is None:
+        studied = self._study(key, snapshot, now) if snapshot is not None and scales(snapshot) else None
+        if snapshot is None or studied is None or studied.limits is None:
             self._set_aside(key)
             return False
-        most = {variant.name: variant.max_replicas for variant in case.limits.variants}
+        most = {variant.name: variant.max_replicas for variant in studied.limits.variants}
         recorded = recorded_replicas(snapshot)
         observation = observation_of(
-            case.pools,
+            studied.pools,
             most=most,
             recorded=recorded,
             spec_replicas=spec_replicas(snapshot),
@@ -164,10 +164,10 @@ class FleetTick:
         if former is not None and former.uid != uid:
             former = None
         memory = former.memory if former else self.remembered.get((key, uid), ScalerMemory.empty())
-        decision, memory = decide(memory, observation, case.limits, now)
+        decision, memory = decide(memory, observation, studied.limits, now)
         self.remembered.pop((key, uid), None)
-        seen = current_replicas(case.pools, recorded=recorded)
-        self.scaled[key] = Scaled(uid, memory, decision, case.limits, observation, seen)
+        seen = current_replicas(studied.pools, recorded=recorded)
+        self.scaled[key] = Scaled(uid, memory, decision, studied.limits, observation, seen)
         if former is not None and former.decision.total != decision.total:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()
         if former is None or _news(former.decision) != _news(decision):
@@ -181,12 +181,12 @@ class FleetTick:
             if granted is not self.scaled[key].decision:
                 self.scaled[key] = dataclasses.replace(self.scaled[key], decision=granted)
 
-    def _case(self, key: Key, snapshot: Snapshot, now: float) -> Case:
+    def _study(self, key: Key, snapshot: Snapshot, now: float) -> Study:
         """What the object asks for; most have not changed since the last tick."""
-        former, case = self._studied.get(key, (None, None))
-        case = study(snapshot, now=now) if case is None or former is not snapshot else still(case, snapshot, now=now)
-        self._studied[key] = snapshot, case
-        return case
+        seen, former = self._studied.get(key, (None, None))
+        studied = studied_again(former, now=now) if former and seen is snapshot else study(snapshot, now=now)
+        self._studied[key] = snapshot, studied
+        return studied
 
     def _set_aside(self, key: Key) -> None:
         """No decision is made on the object now: the last one ages and is not acted on; what was learned stays."""

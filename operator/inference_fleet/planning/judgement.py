@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from inference_fleet.api.conditions import ALWAYS_PRESENT, Condition, ConditionType, Reason, set_condition
 from inference_fleet.api.counted import counted, serving
@@ -11,7 +12,9 @@ from inference_fleet.api.refusal import Refusal
 from inference_fleet.scaling.types import Decision, Mode, Rule, SignalState
 
 # Status messages stay readable in a terminal; the rest is in status.variants and events.
-LONGEST_MESSAGE = 1024
+LONGEST_MESSAGE: Final = 1024
+# Refusals that one message tells; status.variants has all of them.
+TOLD_REFUSALS: Final = 5
 # The minimum is no limit in this sense: it gives more than the load needs.
 _LIMITS = {Rule.MAXIMUM: Reason.MAXIMUM, Rule.SCHEDULE: Reason.SCHEDULE}
 
@@ -20,10 +23,11 @@ _LIMITS = {Rule.MAXIMUM: Reason.MAXIMUM, Rule.SCHEDULE: Reason.SCHEDULE}
 class Facts:
     """What the conditions are made of.
 
-    needed: replicas that must serve now. recorded_rollout: the accepted revision whose rollout had completed before.
-    lacking: words on replicas that find no devices. failing: reason and words on the newest pods that fail. loading:
-    how many of the newest run and only have to load. overdue: the newest revision had its time. updates: words on
-    renderings that differ. refused_write: the API server's words on a write that it did not take.
+    generation: of the spec as it stands. refusals: of that spec and of its variants. serves_accepted: whether some
+    accepted spec is in force. needed: replicas that must serve now. lacking: words on replicas that find no devices.
+    failing: reason and words on the newest pods that fail. loading: how many of the newest run and only have to load.
+    overdue: the newest revision had its time. updates: words on renderings that differ. refused_write: the API
+    server's words on a write that it did not take.
     """
 
     generation: int
@@ -92,12 +96,16 @@ def _accepted(facts: Facts) -> Condition:
     if not facts.spec_accepted:
         first = facts.refusals[0] if facts.refusals else None
         reason = Reason(first.reason) if first else Reason.INVALID_SPEC
-        words = "; ".join(refusal.text() for refusal in facts.refusals[:5]) or "the spec cannot be read"
+        words = _refusals(facts) or "the spec cannot be read"
         return _condition(facts, ConditionType.ACCEPTED, "False", reason, words)
     if facts.refused_variants:
-        words = f"without {', '.join(facts.refused_variants)}: " + "; ".join(r.text() for r in facts.refusals[:5])
+        words = f"without {', '.join(facts.refused_variants)}: {_refusals(facts)}"
         return _condition(facts, ConditionType.ACCEPTED, "True", Reason.SOME_VARIANTS_REFUSED, words)
     return _condition(facts, ConditionType.ACCEPTED, "True", Reason.ACCEPTED, "the spec is accepted")
+
+
+def _refusals(facts: Facts) -> str:
+    return "; ".join(refusal.text() for refusal in facts.refusals[:TOLD_REFUSALS])
 
 
 def _available(facts: Facts) -> Condition:

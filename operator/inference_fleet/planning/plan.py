@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from inference_fleet.api.inference_deployment import InferenceDeploymentSpec
 from inference_fleet.api.names import ANNOTATION_APPLY_UPDATE, API_VERSION
-from inference_fleet.planning.acceptance import Acceptance, accept
 from inference_fleet.planning.children import record_writes, reference_to, shared_children
 from inference_fleet.planning.fallen_removals import fallen_removals
 from inference_fleet.planning.pool_writes import (
@@ -20,19 +19,15 @@ from inference_fleet.planning.pool_writes import (
     rollouts_of,
     stale_renderings,
 )
-from inference_fleet.planning.pools import Pool, read_pools
-from inference_fleet.planning.record import Record, in_force, read_records, record_for
+from inference_fleet.planning.record import record_for
 from inference_fleet.planning.short_grace import short_graces
 from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.planning.status_body import Outcome, status_body, transitions
-from inference_fleet.planning.wishes import effective_decision, object_limits, spec_replicas
+from inference_fleet.planning.study import Study, study
+from inference_fleet.planning.wishes import effective_decision, spec_replicas
 from inference_fleet.planning.writes import Create, EventNote, Patch, Write
-from inference_fleet.scaling.types import Decision, Limits, Mode
-from inference_fleet.workload.revision import revision_of
+from inference_fleet.scaling.types import Decision, Mode
 from inference_fleet.workload.rollout import PoolTarget, surge_of
-
-# Fields of the spec that say how to treat the object now, not what to run: never part of an accepted record.
-_NOT_RECORDED: Final = ("replicas", "suspend")
 
 
 @dataclass(frozen=True)
@@ -45,92 +40,47 @@ class Plan:
     requeue_after_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Case:
-    """An object with everything that follows from it before a count is known: shared by the plan and by the tick.
-
-    acceptance: of the spec as it stands. force: of the spec that is in force, None if none ever was accepted.
-    """
-
-    pools: tuple[Pool, ...]
-    records: tuple[Record, ...]
-    acceptance: Acceptance
-    record: Record | None
-    force: Acceptance | None
-    limits: Limits | None
-
-
-def study(snapshot: Snapshot, *, now: float) -> Case:
-    """Read the object: is its spec accepted, which spec is in force, what stands in the cluster."""
-    spec = snapshot.deployment.get("spec")
-    spec = spec if isinstance(spec, Mapping) else {}
-    pools = read_pools(snapshot)
-    records = read_records(snapshot)
-    acceptance = accept(spec, snapshot)
-    former = in_force(snapshot, records)
-    if acceptance.accepted:
-        recorded = {key: value for key, value in spec.items() if key not in _NOT_RECORDED}
-        known = record_for(snapshot, records, recorded, updates=None)
-        if known.raw is None:
-            known = record_for(snapshot, records, recorded, updates=_carried_updates(snapshot, former, acceptance))
-        record: Record | None = known
-        force: Acceptance | None = acceptance
-    else:
-        record = former
-        force = accept(former.spec, snapshot) if former else None
-    limits = object_limits(snapshot, force, pools, now=now) if force else None
-    return Case(pools, records, acceptance, record, force, limits)
-
-
-def still(case: Case, snapshot: Snapshot, *, now: float) -> Case:
-    """The case of an unchanged snapshot at another time: schedules alone come and go."""
-    if case.force is None or case.limits is None or not case.limits.schedules:
-        return case
-    return replace(case, limits=object_limits(snapshot, case.force, case.pools, now=now))
-
-
 def plan(snapshot: Snapshot, decision: Decision | None, now: float) -> Plan:
     """What to write for this object. `now`: unix seconds."""
     if snapshot.deployment["metadata"].get("deletionTimestamp"):
         # Owner references take the children along.
         return Plan()
-    case = study(snapshot, now=now)
+    studied = study(snapshot, now=now)
     if (snapshot.deployment.get("spec") or {}).get("suspend") is True:
-        return _report(snapshot, case, Outcome(suspended=True), now=now)
-    if case.force is None or case.force.spec is None or case.record is None or case.limits is None:
-        return _report(snapshot, case, Outcome(), now=now)
+        return _report(snapshot, studied, Outcome(suspended=True), now=now)
+    if studied.force is None or studied.force.spec is None or studied.record is None or studied.limits is None:
+        return _report(snapshot, studied, Outcome(), now=now)
 
-    spec, record = case.force.spec, case.record
-    wish = effective_decision(snapshot, decision, case.limits, case.pools, now=now)
-    rollouts = rollouts_of(snapshot, case.force.variants, case.pools, updates=record.updates)
-    stale = stale_renderings(case.pools, rollouts)
+    spec, record, pools = studied.force.spec, studied.record, studied.pools
+    wish = effective_decision(snapshot, decision, studied.limits, pools, now=now)
+    rollouts = rollouts_of(snapshot, studied.force.variants, pools, updates=record.updates)
+    stale = stale_renderings(pools, rollouts)
     update_id = _update_id(stale)
-    if update_id and _asked_for(snapshot) == update_id and case.acceptance.accepted:
-        record = record_for(snapshot, case.records, record.spec, updates={**record.updates, **stale})
-        rollouts = rollouts_of(snapshot, case.force.variants, case.pools, updates=record.updates)
+    if update_id and _asked_for(snapshot) == update_id and studied.acceptance.accepted:
+        record = record_for(snapshot, studied.records, record.spec, updates={**record.updates, **stale})
+        rollouts = rollouts_of(snapshot, studied.force.variants, pools, updates=record.updates)
         stale, update_id = {}, None
-    targets = _targets(case, rollouts, spec, wish, now=now)
+    targets = _targets(studied, rollouts, spec, wish, now=now)
 
     children, child_events = shared_children(snapshot, spec)
-    scaled, pool_events = pool_writes(snapshot, case.pools, rollouts, targets)
+    scaled, pool_events = pool_writes(snapshot, pools, rollouts, targets)
     outcome = Outcome(
         record=record,
         wish=wish,
         measured=decision is not None,
         rollouts=rollouts,
-        targets=targets,
         stale=stale,
         update_id=update_id,
         events=(*child_events, *pool_events),
     )
-    reported = _report(snapshot, case, outcome, now=now)
+    reported = _report(snapshot, studied, outcome, now=now)
     first, later = _pods_first(children, scaled)
-    writes = (*record_writes(snapshot, case.records, record), *_seed(snapshot, wish, spec), *first)
-    if first and not case.pools:
+    writes = (*record_writes(snapshot, studied.records, record), *_seed(snapshot, wish, spec), *first)
+    if first and not pools:
         # A new object: the rest comes in the next plan, behind the first ones of other new objects.
         return Plan(writes, reported.status, reported.events, requeue_after_seconds=0.0)
-    writes = (*writes, *later, *short_graces(snapshot, case.pools, now=now), *fallen_removals(snapshot, case.pools))
-    return Plan(writes, reported.status, reported.events, _look_again(case, spec, now=now))
+    writes = (*writes, *later, *short_graces(snapshot, pools, now=now), *fallen_removals(snapshot, pools))
+    return Plan(writes, reported.status, reported.events, _look_again(studied, spec, now=now))
 
 
 def _pods_first(children: Sequence[Write], scaled: Sequence[Write]) -> tuple[list[Write], list[Write]]:
@@ -145,13 +95,13 @@ def _pods_first(children: Sequence[Write], scaled: Sequence[Write]) -> tuple[lis
 
 
 def _targets(
-    case: Case, rollouts: Sequence[VariantRollout], spec: InferenceDeploymentSpec, wish: Decision, *, now: float
+    studied: Study, rollouts: Sequence[VariantRollout], spec: InferenceDeploymentSpec, wish: Decision, *, now: float
 ) -> tuple[PoolTarget, ...]:
     surge = surge_of(spec.rollout.max_surge, desired=wish.total)
-    assert case.limits is not None
-    allowed = case.limits.max_replicas if case.limits.mode is Mode.AUTOMATIC else 0
+    assert studied.limits is not None
+    allowed = studied.limits.max_replicas if studied.limits.mode is Mode.AUTOMATIC else 0
     return pool_targets(
-        case.pools,
+        studied.pools,
         rollouts,
         desired=dict(wish.replicas),
         surge=surge,
@@ -163,16 +113,8 @@ def _targets(
     )
 
 
-def _report(snapshot: Snapshot, case: Case, outcome: Outcome, *, now: float) -> Plan:
-    body = status_body(
-        snapshot,
-        acceptance=case.acceptance,
-        force=case.force,
-        pools=case.pools,
-        limits=case.limits,
-        outcome=outcome,
-        now=now,
-    )
+def _report(snapshot: Snapshot, studied: Study, outcome: Outcome, *, now: float) -> Plan:
+    body = status_body(snapshot, studied, outcome=outcome, now=now)
     former = snapshot.deployment.get("status") or {}
     if _same(former, body):
         # What has no new state to tell is not told again: events come once per transition.
@@ -198,22 +140,6 @@ def _seed(snapshot: Snapshot, wish: Decision, spec: InferenceDeploymentSpec) -> 
     return (Patch(reference, {"spec": {"replicas": live}}, metadata["uid"], metadata["resourceVersion"], reason),)
 
 
-def _carried_updates(snapshot: Snapshot, former: Record | None, acceptance: Acceptance) -> Mapping[str, str]:
-    """Renderings that were asked for stay with variants whose intent a new spec does not change."""
-    if former is None or not former.updates:
-        return {}
-    metadata = snapshot.deployment["metadata"]
-
-    def revisions(of: Acceptance) -> dict[str, str]:
-        return {
-            v.name: revision_of(v.intent, namespace=str(metadata["namespace"]), name=str(metadata["name"]))
-            for v in of.variants
-        }
-
-    before, after = revisions(accept(former.spec, snapshot)), revisions(acceptance)
-    return {name: update for name, update in former.updates.items() if before.get(name) == after.get(name)}
-
-
 def _asked_for(snapshot: Snapshot) -> str | None:
     annotations = snapshot.deployment["metadata"].get("annotations") or {}
     value = annotations.get(ANNOTATION_APPLY_UPDATE)
@@ -226,12 +152,12 @@ def _update_id(stale: Mapping[str, str]) -> str | None:
     return hashlib.sha256(json.dumps(sorted(stale.items())).encode()).hexdigest()[:10]
 
 
-def _look_again(case: Case, spec: InferenceDeploymentSpec, *, now: float) -> float | None:
+def _look_again(studied: Study, spec: InferenceDeploymentSpec, *, now: float) -> float | None:
     """When something will have changed by time alone: a pod that has been ready long enough, or a deadline."""
-    newest = max((pool.created for pool in case.pools), default=now)
+    newest = max((pool.created for pool in studied.pools), default=now)
     times = [
         pod.ready_since + spec.rollout.min_ready_seconds
-        for pool in case.pools
+        for pool in studied.pools
         for pod in pool.pods
         if pod.ready_since is not None
     ]

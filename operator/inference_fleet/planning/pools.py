@@ -16,7 +16,7 @@ from inference_fleet.planning.times import seconds
 
 @dataclass(frozen=True)
 class PodView:
-    """One pod that does not terminate. Exactly one of ready, unschedulable and failing holds, or none: it starts.
+    """One pod that does not terminate. Of ready, unschedulable and failing at most one holds; if none: it starts.
 
     created and ready_since: unix seconds. unschedulable: the scheduler's words. failing: why it will not get ready,
     with words. node: where it runs. loading: the engine runs, and is not ready yet. cold_start_seconds: from its

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from inference_fleet.api.conditions import ConditionType, Reason, timestamp
+from inference_fleet.api.conditions import ConditionType, Reason
 from inference_fleet.api.counted import counted
+from inference_fleet.api.inference_deployment import Rollout
 from inference_fleet.api.names import ENGINE_PORT
 from inference_fleet.planning.acceptance import Acceptance
 from inference_fleet.planning.attainment_status import told_objectives
@@ -18,90 +19,121 @@ from inference_fleet.planning.pool_writes import VariantRollout
 from inference_fleet.planning.pools import PodView, Pool
 from inference_fleet.planning.record import Record
 from inference_fleet.planning.snapshot import Snapshot
+from inference_fleet.planning.study import Study
 from inference_fleet.planning.variant_status import MOST_REMARKS, read_conditions, remark, variant_status
 from inference_fleet.planning.wishes import scaling_status
 from inference_fleet.planning.writes import EventNote
-from inference_fleet.scaling.types import Decision, Limits, Mode
+from inference_fleet.scaling.types import Decision, Mode
 from inference_fleet.workload.labels import scale_selector
-from inference_fleet.workload.rollout import PoolTarget
+
+# Conditions whose changes are told as events. The others move with them, or are seen in `status.scaling`.
+TOLD_CONDITIONS: Final = (
+    ConditionType.ACCEPTED,
+    ConditionType.READY,
+    ConditionType.CAPACITY_AVAILABLE,
+    ConditionType.STALLED,
+)
+# A condition that is False for one of these passes by itself: its event is no warning.
+PASSING_REASONS: Final = (Reason.STARTING, Reason.ROLLING_OUT, Reason.LOADING)
+# Nodes that one message names.
+TOLD_NODES: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a reconcile came to, before it is told. Empty: nothing was ever accepted."""
+    """What a reconcile came to, before it is told. Empty: nothing was ever accepted.
+
+    wish: the decision acted on. measured: whether it comes from a tick, which has looked at the load. stale: variants
+    whose pods would be rendered differently now, with the new rendering's hash; update_id: what to ask for it by.
+    """
 
     record: Record | None = None
     wish: Decision | None = None
     measured: bool = False
     rollouts: Sequence[VariantRollout] = ()
-    targets: Sequence[PoolTarget] = ()
     stale: Mapping[str, str] | None = None
     update_id: str | None = None
     events: tuple[EventNote, ...] = ()
     suspended: bool = False
 
 
-def status_body(
-    snapshot: Snapshot,
-    *,
-    acceptance: Acceptance,
-    force: Acceptance | None,
-    pools: Sequence[Pool],
-    limits: Limits | None,
-    outcome: Outcome,
-    now: float,
-) -> dict[str, Any]:
-    """The status as it should be now."""
+def status_body(snapshot: Snapshot, studied: Study, *, outcome: Outcome, now: float) -> dict[str, Any]:
+    """The whole `status` of the object, as it should be now (unix seconds)."""
     former: Mapping[str, Any] = snapshot.deployment.get("status") or {}
-    metadata = snapshot.deployment["metadata"]
-    generation = int(metadata.get("generation") or 0)
-    refused = snapshot.refused_write
-    facts = _facts(generation, acceptance, force, pools, limits, outcome, former, refused_write=refused, now=now)
+    facts = _facts(snapshot, studied, outcome, former, now=now)
+    told = {"observedGeneration": facts.generation, "conditions": _conditions(facts, former, now=now)}
     if outcome.suspended:
-        kept = {key: value for key, value in former.items() if key not in ("conditions", "observedGeneration")}
-        conditions = _conditions(facts, former, now=now)
-        return {**kept, "observedGeneration": generation, "conditions": conditions}
-    body: dict[str, Any] = {"observedGeneration": generation, "conditions": _conditions(facts, former, now=now)}
-    body["replicas"] = sum(len(pool.pods) for pool in pools)
-    body["readyReplicas"] = facts.ready
-    body["selector"] = scale_selector(str(metadata["name"]))
-    body["warnings"] = [remark(advice) for advice in (force or acceptance).all_warnings[:MOST_REMARKS]]
-    body["endpoint"] = {"url": f"http://{metadata['name']}.{metadata['namespace']}.svc:{_port(force)}"}
-    if outcome.record is not None:
-        body["acceptedRevision"] = outcome.record.name
-        rollout = {"completedRevision": outcome.record.name} if facts.rolled_out else dict(former.get("rollout") or {})
-        if rollout:
-            body["rollout"] = rollout
-    if outcome.update_id:
-        body["updateAvailable"] = {"id": outcome.update_id, "message": facts.updates}
-    if outcome.wish is not None and limits is not None:
-        current = sum(pool.replicas for pool in pools)
-        body["scaling"] = scaling_status(
-            former.get("scaling") or {},
-            outcome.wish,
-            mode=limits.mode,
-            current=current,
-            now=timestamp(now),
-            time_text=timestamp,
-        )
-        body["scaling"]["provenReplicas"] = facts.needed
-        body["objectives"] = _objectives(former, outcome, now=now)
-    if force is not None:
-        body["variants"] = [
-            variant_status(
-                variant,
-                acceptance=acceptance,
-                pools=[pool for pool in pools if pool.variant == variant.name],
-                rollout=next((r for r in outcome.rollouts if r.acceptance.name == variant.name), None),
-                desired=outcome.wish.of(variant.name) if outcome.wish else 0,
-                snapshot=snapshot,
-                now=now,
-            )
-            for variant in force.variants
-        ]
-        body["cost"] = _cost(force, pools)
-        body["summary"] = _summary(force, pools, facts)
+        return {**former, **told}
+    body: dict[str, Any] = {
+        **told,
+        **_serving(snapshot, studied, ready=facts.ready),
+        **_accepted(former, outcome, facts),
+        **_scaling(former, studied, outcome, needed=facts.needed, now=now),
+        **_variants(snapshot, studied, outcome, facts, now=now),
+    }
     return {key: value for key, value in body.items() if value not in (None, {})}
+
+
+def _serving(snapshot: Snapshot, studied: Study, *, ready: int) -> dict[str, Any]:
+    """What stands in the cluster, and where it is called."""
+    metadata = snapshot.deployment["metadata"]
+    force = studied.force
+    port = force.spec.routing.service.port if force and force.spec else ENGINE_PORT
+    return {
+        "replicas": sum(len(pool.pods) for pool in studied.pools),
+        "readyReplicas": ready,
+        "selector": scale_selector(str(metadata["name"])),
+        "warnings": [remark(advice) for advice in (force or studied.acceptance).all_warnings[:MOST_REMARKS]],
+        "endpoint": {"url": f"http://{metadata['name']}.{metadata['namespace']}.svc:{port}"},
+    }
+
+
+def _accepted(former: Mapping[str, Any], outcome: Outcome, facts: Facts) -> dict[str, Any]:
+    """The accepted spec, how far it is rolled out, and what waits to be asked for."""
+    found: dict[str, Any] = {}
+    if outcome.record is not None:
+        found["acceptedRevision"] = outcome.record.name
+        found["rollout"] = {"completedRevision": outcome.record.name} if facts.rolled_out else former.get("rollout")
+    if outcome.update_id:
+        found["updateAvailable"] = {"id": outcome.update_id, "message": facts.updates}
+    return found
+
+
+def _scaling(former: Mapping[str, Any], studied: Study, outcome: Outcome, *, needed: int, now: float) -> dict[str, Any]:
+    if outcome.wish is None or studied.limits is None:
+        return {}
+    current = sum(pool.replicas for pool in studied.pools)
+    scaling = scaling_status(
+        former.get("scaling") or {}, outcome.wish, mode=studied.limits.mode, current=current, now=now
+    )
+    return {
+        "scaling": {**scaling, "provenReplicas": needed},
+        "objectives": _objectives(former, outcome, now=now),
+    }
+
+
+def _variants(snapshot: Snapshot, studied: Study, outcome: Outcome, facts: Facts, *, now: float) -> dict[str, Any]:
+    """The variants of the spec in force one by one, with what they cost and amount to together."""
+    force = studied.force
+    if force is None:
+        return {}
+    variants = [
+        variant_status(
+            variant,
+            acceptance=studied.acceptance,
+            pools=[pool for pool in studied.pools if pool.variant == variant.name],
+            rollout=next((r for r in outcome.rollouts if r.acceptance.name == variant.name), None),
+            desired=outcome.wish.of(variant.name) if outcome.wish else 0,
+            snapshot=snapshot,
+            now=now,
+        )
+        for variant in force.variants
+    ]
+    return {
+        "variants": variants,
+        "cost": _cost(force, studied.pools),
+        "summary": _summary(force, studied.pools, facts),
+    }
 
 
 def _objectives(former: Mapping[str, Any], outcome: Outcome, *, now: float) -> list[Any] | None:
@@ -127,9 +159,9 @@ def transitions(former: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[Eve
         old = before.get(entry["type"], {})
         if (old.get("status"), old.get("reason")) == (entry["status"], entry["reason"]):
             continue
-        bad = entry["status"] == "False" and entry["reason"] not in _PASSING
+        bad = entry["status"] == "False" and entry["reason"] not in PASSING_REASONS
         kind = "Warning" if bad or entry["type"] == ConditionType.STALLED else "Normal"
-        if entry["type"] in _TOLD:
+        if entry["type"] in TOLD_CONDITIONS:
             events.append(EventNote(kind, entry["reason"], f"{entry['type']}={entry['status']}: {entry['message']}"))
     old_last = (former.get("scaling") or {}).get("lastDecision") or {}
     last = (body.get("scaling") or {}).get("lastDecision") or {}
@@ -144,22 +176,8 @@ def _warning_key(warning: Mapping[str, Any]) -> tuple[Any, ...]:
     return (warning.get("path"), warning.get("reason"), warning.get("variant"))
 
 
-_TOLD = (ConditionType.ACCEPTED, ConditionType.READY, ConditionType.CAPACITY_AVAILABLE, ConditionType.STALLED)
-_PASSING = (Reason.STARTING, Reason.ROLLING_OUT, Reason.LOADING)
-
-
-def _facts(
-    generation: int,
-    acceptance: Acceptance,
-    force: Acceptance | None,
-    pools: Sequence[Pool],
-    limits: Limits | None,
-    outcome: Outcome,
-    former: Mapping[str, Any],
-    *,
-    refused_write: str | None,
-    now: float,
-) -> Facts:
+def _facts(snapshot: Snapshot, studied: Study, outcome: Outcome, former: Mapping[str, Any], *, now: float) -> Facts:
+    acceptance, force, pools = studied.acceptance, studied.force, studied.pools
     current = {(rollout.acceptance.name, rollout.revision) for rollout in outcome.rollouts}
     newest = [pool for pool in pools if (pool.variant, pool.revision) in current]
     superseded = [pool for pool in pools if (pool.variant, pool.revision) not in current and pool.replicas]
@@ -180,9 +198,8 @@ def _facts(
     lacking, lacking_reason = _lacking(pools)
     failing, words = _trouble(newest)
     spec = force.spec if force else None
-    deadline = spec.rollout.progress_deadline_seconds if spec else 3600
     return Facts(
-        generation=generation,
+        generation=int(snapshot.deployment["metadata"].get("generation") or 0),
         refusals=acceptance.all_refusals,
         spec_accepted=acceptance.accepted,
         refused_variants=tuple(variant.name for variant in acceptance.variants if variant.refusals),
@@ -198,13 +215,19 @@ def _facts(
         failing=failing,
         failing_words=words,
         loading=sum(pod.loading for pool in newest for pod in pool.pods),
-        overdue=any(pool.replicas and not pool.ready and now - pool.created >= deadline for pool in newest),
-        mode=limits.mode if limits else Mode.AUTOMATIC,
+        overdue=spec is not None and _overdue(newest, spec.rollout, now=now),
+        mode=studied.limits.mode if studied.limits else Mode.AUTOMATIC,
         decision=outcome.wish if outcome.measured else None,
         updates=_update_words(outcome),
         suspended=outcome.suspended,
-        refused_write=refused_write,
+        refused_write=snapshot.refused_write,
     )
+
+
+def _overdue(newest: Sequence[Pool], rollout: Rollout, *, now: float) -> bool:
+    """Whether a newest revision has had its time, and still not one pod of it serves."""
+    deadline = rollout.progress_deadline_seconds
+    return any(pool.replicas and not pool.ready and now - pool.created >= deadline for pool in newest)
 
 
 def _trouble(newest: Sequence[Pool]) -> tuple[Reason | None, str]:
@@ -219,7 +242,8 @@ def _trouble(newest: Sequence[Pool]) -> tuple[Reason | None, str]:
 def _fallen_words(fallen: Sequence[Fallen]) -> str:
     """No name of a pod, and no count: both change with every fall of a row, and each change is a write."""
     nodes = sorted({one.node for one in fallen if one.node})
-    where = f" (on node {', '.join(nodes[:3])}{', ...' if len(nodes) > 3 else ''})" if nodes else ""
+    more = ", ..." if len(nodes) > TOLD_NODES else ""
+    where = f" (on node {', '.join(nodes[:TOLD_NODES])}{more})" if nodes else ""
     return f"pods of the newest revision end for good, others are made: {fallen[-1].words}{where}"
 
 
@@ -297,7 +321,3 @@ def _summary(force: Acceptance, pools: Sequence[Pool], facts: Facts) -> dict[str
         "version": first.intent.engine.version if first else "",
         "quantization": quantization,
     }
-
-
-def _port(force: Acceptance | None) -> int:
-    return force.spec.routing.service.port if force and force.spec else ENGINE_PORT

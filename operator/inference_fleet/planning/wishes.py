@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from inference_fleet.api.conditions import timestamp
 from inference_fleet.api.inference_deployment import MOST_REPLICAS
 from inference_fleet.planning.acceptance import Acceptance
 from inference_fleet.planning.counts import observation_of
@@ -18,11 +19,13 @@ from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.types import Decision, Limits, Mode, Rule
 
 # No tick has spoken yet: the scaler's own rule for unknown signals holds what is there, within the bounds.
-NOT_MEASURED = "nothing has been measured yet"
+NOT_MEASURED: Final = "nothing has been measured yet"
+# Changes of the count that status remembers, newest first; the definition of the kind takes six times as many.
+MOST_HISTORY: Final = 10
 
 
-def object_limits(snapshot: Snapshot, acceptance: Acceptance, pools: Sequence[Pool], *, now: float) -> Limits | None:
-    """The bounds of the accepted spec; the mode is the object's own as soon as it can be read."""
+def object_limits(acceptance: Acceptance, pools: Sequence[Pool], *, now: float) -> Limits | None:
+    """Mode, bounds and promises of the spec in force, with the pools there are; None if it cannot be read."""
     return limits_of(acceptance, carried=frozenset(pool.variant for pool in pools if pool.replicas), now=now)
 
 
@@ -49,6 +52,8 @@ def effective_decision(
     The tick's own while it still fits the spec; otherwise what `decide` says of what stands in the object: bounds
     and spec.replicas take effect at once and do not wait for the next measurement.
     """
+    if limits.mode is Mode.AUTOMATIC and decision is not None and _fits(decision, limits, now=now):
+        return decision
     observation = observation_of(
         pools,
         most={variant.name: variant.max_replicas for variant in limits.variants},
@@ -56,8 +61,6 @@ def effective_decision(
         spec_replicas=spec_replicas(snapshot),
         problem=NOT_MEASURED,
     )
-    if limits.mode is Mode.AUTOMATIC and decision is not None and _fits(decision, limits, now=now):
-        return decision
     fallback, _ = decide(ScalerMemory.empty(), observation, limits, now)
     if decision is None:
         return fallback
@@ -86,9 +89,12 @@ def _fits(decision: Decision, limits: Limits, *, now: float) -> bool:
 
 
 def scaling_status(
-    former: Mapping[str, Any], decision: Decision, *, mode: Mode, current: int, now: str, time_text: Any
+    former: Mapping[str, Any], decision: Decision, *, mode: Mode, current: int, now: float
 ) -> dict[str, Any]:
-    """`status.scaling`: written anew on a transition of count, rule, limit or signal state, otherwise as it was."""
+    """`status.scaling`: written anew on a transition of count, rule, limit or signal state, otherwise as it was.
+
+    current: replicas of the ReplicaSets, from which a first decision counts. now: unix seconds.
+    """
     last = former.get("lastDecision") or {}
     signals = former.get("signals") or {}
     state = decision.signals.value
@@ -104,7 +110,7 @@ def scaling_status(
         return dict(former)
     before = last.get("to", current)
     record = {
-        "time": time_text(decision.time),
+        "time": timestamp(decision.time),
         "from": before,
         "to": decision.total,
         "rule": decision.rule.value,
@@ -116,7 +122,7 @@ def scaling_status(
                 "value": f"{term.value:.6g}",
                 "unit": term.unit,
                 **({} if term.replicas is None else {"replicas": term.replicas}),
-                **({} if term.sample_time is None else {"sampleTime": time_text(term.sample_time)}),
+                **({} if term.sample_time is None else {"sampleTime": timestamp(term.sample_time)}),
             }
             for term in decision.terms
         ],
@@ -126,14 +132,14 @@ def scaling_status(
         "mode": mode.value,
         "desiredReplicas": decision.total,
         "recommendedReplicas": decision.recommended,
-        "signals": signals if signals.get("state") == state else {"state": state, "since": now},
+        "signals": signals if signals.get("state") == state else {"state": state, "since": timestamp(now)},
         "lastDecision": record,
     }
     result.pop("scaleDownAllowedAfter", None)
     if decision.scale_down_allowed_after is not None:
-        result["scaleDownAllowedAfter"] = time_text(decision.scale_down_allowed_after)
+        result["scaleDownAllowedAfter"] = timestamp(decision.scale_down_allowed_after)
     if decision.total != before:
-        result["lastScaleUpTime" if decision.total > before else "lastScaleDownTime"] = now
+        result["lastScaleUpTime" if decision.total > before else "lastScaleDownTime"] = timestamp(now)
         short = {key: record[key] for key in ("time", "from", "to", "rule", "message")}
-        result["history"] = [short, *(former.get("history") or [])][:10]
+        result["history"] = [short, *(former.get("history") or [])][:MOST_HISTORY]
     return result

@@ -12,8 +12,9 @@ from inference_fleet.adapters import ports
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 from inference_fleet.controller import reconciler, tick
 from inference_fleet.controller.reconciler import WRITING_RUNS_IN_A_ROW
-from inference_fleet.planning.plan import Plan, plan, study
+from inference_fleet.planning.plan import Plan, plan
 from inference_fleet.planning.snapshot import Snapshot
+from inference_fleet.planning.study import study
 
 
 def failing_for(name: str, work: Any) -> Any:
