@@ -11,12 +11,7 @@ from inference_fleet.scaling.types import Limits, Mode, PodSample, VariantLimits
 from inference_fleet.simulation.fleet import VariantModel
 from inference_fleet.simulation.policies.catalogue import POLICIES
 from inference_fleet.simulation.policies.dynamo import LocalTrend, engine_rate
-from inference_fleet.simulation.policies.llm_d_tokens import (
-    TokenAware,
-    backlog_threshold,
-    prefill_rate,
-    replicas_for_load,
-)
+from inference_fleet.simulation.policies.llm_d_tokens import TokenAware, prefill_rate
 from inference_fleet.simulation.policies.llm_d_wva import SaturationV2, Supply, derived_capacity, grown, shrunk
 from inference_fleet.simulation.run import simulate
 from inference_fleet.simulation.scenario import LLAMA_8B_L4, Scenario, objectives_of
@@ -26,23 +21,25 @@ VARIANT = VariantLimits("a", 0, 64, 256, DEFAULT_STEP_TIME, kv_cache_tokens=16_0
 LIMITS = Limits(mode=Mode.AUTOMATIC, min_replicas=1, max_replicas=64, variants=(VARIANT,))
 
 
-# llm-d's guide, its table of thresholds: 8192, 2048 tokens at V_P 2696 and 15928, promises of 8 s and 3 s.
-@pytest.mark.parametrize(
-    ("prompt", "promise", "rate", "expected"),
-    [(8192, 8.0, 2696, 4.96), (8192, 8.0, 15928, 7.49), (2048, 3.0, 2696, 2.24), (2048, 3.0, 15928, 2.87)],
-)
-def test_token_aware_leaves_the_promise_less_the_idle_floor(
-    prompt: int, promise: float, rate: float, expected: float
-) -> None:
-    assert backlog_threshold(promise, prompt_tokens=prompt, rate=rate) == pytest.approx(expected, abs=0.005)
-
-
-# The same guide: requests a second of 8192 tokens at V_P 2696, as replica-equivalents, by the shipped 1.5 s.
+# llm-d's guide: requests a second of 8192 tokens at V_P 2696, as replica-equivalents, by the shipped 1.5 s.
 @pytest.mark.parametrize(("rate", "equivalents", "replicas"), [(0.15, 0.46, 1), (0.30, 0.91, 1), (0.50, 1.52, 2)])
-def test_token_aware_takes_the_second_pod_at_the_knee(rate: float, equivalents: float, replicas: int) -> None:
+def test_token_aware_keeps_the_second_pod_from_the_knee_on(rate: float, equivalents: float, replicas: int) -> None:
     backlog = rate * 8192 / 2696
     assert backlog == pytest.approx(equivalents, abs=0.005)
-    assert replicas_for_load(backlog, seconds_per_pod=1.5) == replicas
+    rule = TokenAware(LIMITS, backlog_seconds=1.5, cache=0.8)
+    assert rule.wish(2, backlog_seconds=backlog, cache=0.0) == replicas
+
+
+def test_token_aware_takes_the_second_pod_beyond_the_tolerance_of_the_hpa() -> None:
+    rule = TokenAware(LIMITS, backlog_seconds=1.5, cache=0.8)
+    assert rule.wish(1, backlog_seconds=1.52, cache=0.0) == 1  # 1.3 % above the threshold, and 10 % is nothing
+    assert rule.wish(1, backlog_seconds=1.66, cache=0.0) == 2
+
+
+def test_token_aware_follows_the_larger_of_both_triggers() -> None:
+    rule = TokenAware(LIMITS, backlog_seconds=1.5, cache=0.8)
+    assert rule.wish(2, backlog_seconds=0.0, cache=2.5) == 4  # 2.5 / 0.8 = 3.1 pods' worth of cache
+    assert rule.wish(2, backlog_seconds=7.0, cache=2.5) == 5  # 7.0 / 1.5 = 4.7
 
 
 def test_token_aware_calibrates_by_the_first_token_of_an_idle_engine() -> None:

@@ -8,7 +8,6 @@ backlog is what the router counts: prompt tokens sent on whose first token has n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -29,16 +28,6 @@ def prefill_rate(step_time: StepTimeModel, *, chunk_tokens: int = CHUNK_TOKENS) 
     return chunk_tokens / step_time.step_seconds(prefill_tokens=chunk_tokens, decoding_sequences=0)
 
 
-def backlog_threshold(objective_seconds: float, *, prompt_tokens: float, rate: float) -> float:
-    """Seconds of backlog that a first-token promise leaves: 8192 tokens at 2696 a second, promise 8 s -> 4.96 s."""
-    return objective_seconds - prompt_tokens / rate
-
-
-def replicas_for_load(backlog_seconds: float, *, seconds_per_pod: float) -> int:
-    """ceil(backlog / threshold), at least one."""
-    return max(1, math.ceil(round(backlog_seconds / seconds_per_pod, 9)))
-
-
 class TokenAware:
     """The larger of both triggers, one pod at a time."""
 
@@ -52,15 +41,18 @@ class TokenAware:
     def decide(self, sight: Sight) -> tuple[int, ...]:
         """One sync of the HPA."""
         first, *others = sight.observation.variants
-        current = max(1, first.desired)
         backlog = sight.scrape.router.backlog_tokens / self._rate
         cache = sum(pod.kv_cache_usage or 0.0 for pod in answered_pods(sight))
-        wish = max(
-            replicas_for_ratio(current, backlog / (self._backlog_seconds * current)),
-            replicas_for_ratio(current, cache / (self._cache * current)),
-        )
+        wish = self.wish(max(1, first.desired), backlog_seconds=backlog, cache=cache)
         settled = self.settle(clamped(wish, self._limits), current=first.desired, now=sight.now)
         return (clamped(settled, self._limits), *(0 for _ in others))
+
+    def wish(self, current: int, *, backlog_seconds: float, cache: float) -> int:
+        """What the HPA computes. cache: use of all pods together, 1 for each that is full."""
+        return max(
+            replicas_for_ratio(current, backlog_seconds / (self._backlog_seconds * current)),
+            replicas_for_ratio(current, cache / (self._cache * current)),
+        )
 
     def settle(self, wish: int, *, current: int, now: float) -> int:
         """At most one pod above the least size of 180 s; one below the largest of 300 s, and of all wishes then."""
