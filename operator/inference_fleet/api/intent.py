@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,8 +82,3 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[key] = value
     return result
-
-
-def canonical_json(model: BaseModel) -> str:
-    """One text for one meaning: sorted keys, no spaces, nothing unsaid."""
-    return json.dumps(plain(model), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

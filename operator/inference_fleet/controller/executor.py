@@ -241,7 +241,7 @@ def _takes_away(write: Write) -> bool:
 
 
 def _lowers_a_count(write: Write) -> bool:
-    return isinstance(write, Patch) and write.lowers and write.reference.kind == "ReplicaSet"
+    return isinstance(write, Patch) and write.lowers and write.reference.kind == REPLICA_SETS.kind
 
 
 def _owner_name(obj: Mapping[str, Any]) -> str | None:

@@ -17,9 +17,16 @@ from typing import Any, Final, cast
 import kopf
 
 from inference_fleet.adapters.clock import SystemClock
-from inference_fleet.adapters.kubernetes import KubernetesCluster, connect
+from inference_fleet.adapters.kubernetes import (
+    CONNECT_TIMEOUT_SECONDS,
+    REQUEST_TIMEOUT_SECONDS,
+    WATCH_SECONDS,
+    KubernetesCluster,
+    connect,
+)
 from inference_fleet.adapters.ports import Clock, ClusterError, Resource
 from inference_fleet.adapters.prometheus import PrometheusSignals
+from inference_fleet.adapters.reflector import PAGE_SIZE
 from inference_fleet.api.names import FIELD_MANAGER
 from inference_fleet.controller.collector import collect_rarely
 from inference_fleet.controller.fleet_metrics import fleet_metrics
@@ -30,6 +37,10 @@ from inference_fleet.controller.telemetry import Telemetry
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE: Final = "inference-fleet-system"
+# Beyond the server's own end of a watch: one that is still silent then has lost its connection.
+WATCH_MARGIN_SECONDS: Final = 30
+# What kopf may take to end; the kubelet gives the operator's pod as long.
+EXIT_SECONDS: Final = 30
 
 _log = logging.getLogger(__name__)
 
@@ -162,17 +173,18 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False
-    settings.watching.chunk_size = 500
-    settings.watching.server_timeout = 270
-    settings.watching.client_timeout = 300
-    settings.watching.connect_timeout = 10
+    # As our own watches of the children have it.
+    settings.watching.chunk_size = PAGE_SIZE
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.client_timeout = WATCH_SECONDS + WATCH_MARGIN_SECONDS
+    settings.watching.connect_timeout = CONNECT_TIMEOUT_SECONDS
     settings.watching.initial_streaming = False
-    settings.networking.connect_timeout = 10
-    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = CONNECT_TIMEOUT_SECONDS
+    settings.networking.request_timeout = REQUEST_TIMEOUT_SECONDS
     # An API server that is away for a quarter of an hour does not end the process.
     settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21, 34, *[60] * 15)
     settings.persistence.diffbase_storage = _NoDiffBase()
-    settings.process.ultimate_exiting_timeout = 30
+    settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     return settings
 
 

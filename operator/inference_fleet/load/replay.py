@@ -56,7 +56,8 @@ async def replay(
 ) -> None:
     """Send every request of `trace` and wait for all answers; outcomes gather in `progress`.
 
-    Cancelling it ends all open requests (they count as cut or failed) and waits until they are closed.
+    Cancelling it ends all open requests (they count as cut, whether their answer had begun or not) and waits until
+    they are closed.
     """
     loop = asyncio.get_running_loop()
     connector = aiohttp.TCPConnector(limit=0, force_close=True)

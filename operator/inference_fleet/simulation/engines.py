@@ -4,6 +4,9 @@ Steps of an engine follow one another without a gap. A step decodes one token of
 with what is left of its token budget, first come first served. Steps without prefill are alike until a sequence ends,
 a request comes or the cache is full: they are taken in one jump, which is exact because the step time does not depend
 on the length of the contexts. Between two arrivals engines do not meet, so each is moved on by itself.
+
+All in one file: numba keeps a function's machine code until the function's own file changes, so a column or a heap
+that stood in another one could change unseen.
 """
 
 from __future__ import annotations

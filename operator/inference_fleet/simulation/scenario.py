@@ -144,10 +144,6 @@ class Scenario:
             objectives=self.objectives,
         )
 
-    def seeded(self, seed: int) -> Scenario:
-        """The same with other chances."""
-        return replace(self, seed=seed)
-
 
 def objectives_of(
     *, first_seconds: float | None, pace_seconds: float | None, target: float, window_seconds: float = DAY_SECONDS

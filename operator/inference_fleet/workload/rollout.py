@@ -8,7 +8,7 @@ the load.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -162,22 +162,10 @@ def _frozen(pools: Sequence[PoolState]) -> tuple[PoolState, ...]:
             continue
         largest = max(family, key=lambda other: (other.replicas, other.standing is Standing.CURRENT))
         if pool is largest:
-            result.append(_standing(pool, Standing.CURRENT))
+            result.append(replace(pool, standing=Standing.CURRENT))
         elif pool.replicas:
-            result.append(_standing(pool, Standing.SUPERSEDED))
+            result.append(replace(pool, standing=Standing.SUPERSEDED))
     return tuple(result)
-
-
-def _standing(pool: PoolState, standing: Standing) -> PoolState:
-    return PoolState(
-        variant=pool.variant,
-        revision=pool.revision,
-        standing=standing,
-        replicas=pool.replicas,
-        ready=pool.ready,
-        available=pool.available,
-        broken=pool.broken,
-    )
 
 
 def _reason(pool: PoolState, target: int) -> str:

@@ -38,7 +38,6 @@ def observations() -> Observations:
     seen = Observations(
         objectives=Objectives(time_to_first_token_seconds=1.0, inter_token_latency_seconds=0.075),
         duration_seconds=60.0,
-        total_requests=60,
         overrun_p99=0.02,
     )
     seen.outcomes = [outcome(float(second)) for second in range(60)]
@@ -119,7 +118,7 @@ def test_the_picture_is_three_lines_of_at_most_a_hundred_columns() -> None:
 
 
 def test_the_picture_can_be_drawn_before_anything_was_seen() -> None:
-    seen = Observations(objectives=Objectives(), duration_seconds=0.0, total_requests=0)
+    seen = Observations(objectives=Objectives(), duration_seconds=0.0)
     assert len(picture(seen, at_seconds=0.0, decision="")) == 3
 
 
@@ -180,7 +179,7 @@ def test_lines_of_the_generator_are_taken() -> None:
     seen.outcomes = []
     take_line(json.dumps({"kind": "progress", "total": 9, "sent": 3, "inFlight": 2}).encode(), seen)
     take_line(json.dumps({"kind": "outcome", **_plain(outcome(1.0))}).encode(), seen)
-    assert (seen.sent, seen.in_flight, seen.total_requests) == (3, 2, 9)
+    assert (seen.sent, seen.in_flight) == (3, 2)
     assert seen.outcomes == [outcome(1.0)]
 
 

@@ -53,7 +53,6 @@ def take_line(line: bytes, seen: Observations) -> None:
     kind = data.pop("kind")
     if kind == "progress":
         seen.sent, seen.in_flight = data["sent"], data["inFlight"]
-        seen.total_requests = data["total"]
     elif kind == "summary":
         seen.in_flight = 0
     elif kind == "outcome":

@@ -37,7 +37,6 @@ class Observations:
 
     objectives: Objectives
     duration_seconds: float
-    total_requests: int
     sent: int = 0
     in_flight: int = 0
     samples: list[FleetSample] = field(default_factory=list)

@@ -89,7 +89,6 @@ def perform(options: Options, trace: Trace, *, console: Console) -> tuple[Observ
         seen = Observations(
             objectives=_objectives(obj),
             duration_seconds=max(trace.span_seconds, 1.0),
-            total_requests=len(trace.requests),
             devices_per_replica=devices_per_replica(obj),
         )
         path = options.folder / "trace.csv"
