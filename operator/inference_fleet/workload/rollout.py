@@ -21,6 +21,8 @@ class Standing(StrEnum):
     """An older revision of a variant that has a current one."""
     LEFT = "Left"
     """Of a variant that the spec no longer has."""
+    KEPT = "Kept"
+    """While the rollout is paused: it stays as it is beside the one of its variant that scales."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +60,14 @@ def step(
 ) -> tuple[PoolTarget, ...]:
     """Targets of all pools, given oldest first. A variant in `desired` has one current pool, if only an empty one.
 
-    surge: replicas of a variant beyond its desired ones; most: of all pools together. paused: revisions stay as they
-    are; of each variant the pool with most replicas is the one that scales.
+    surge: replicas of a variant beyond its desired ones; most: of all pools together. paused: of each variant the pool
+    with most replicas follows the load, the others stay as they are.
 
     Examples (old, new, desired 4, surge 1): 4, 0 -> 4, 1; when the new one is available 3, 1 -> 3, 2; ... -> 0, 4.
+    Paused at 3, 1: stays so; desired 6 -> 5, 1.
     """
     if paused:
-        pools = _frozen(pools)
+        pools = _paused(pools)
     goals = {key(pool): _goal(pool, pools, desired, surge=surge) for pool in pools}
     spare = sum(_serving(pool) for pool in pools) - sum(desired.values())
     targets = {}
@@ -96,7 +99,7 @@ def step(
     )
 
 
-_LEAVING_ORDER = {Standing.LEFT: 0, Standing.SUPERSEDED: 1, Standing.CURRENT: 2}
+_LEAVING_ORDER = {Standing.LEFT: 0, Standing.SUPERSEDED: 1, Standing.CURRENT: 2, Standing.KEPT: 3}
 
 
 def key(pool: PoolState | PoolTarget) -> tuple[str, str]:
@@ -108,6 +111,10 @@ def _goal(pool: PoolState, pools: Sequence[PoolState], desired: Mapping[str, int
     """Where the pool is going, capacity not yet looked at."""
     wanted = desired.get(pool.variant, 0)
     others = [other for other in pools if other.variant == pool.variant and other is not pool]
+    if pool.standing is Standing.KEPT:
+        return pool.replicas
+    # What cannot start is kept, too, and carries nothing.
+    wanted = max(0, wanted - sum(_working(other) for other in others if other.standing is Standing.KEPT))
     if pool.standing is Standing.SUPERSEDED and pool is _proven(pools, variant=pool.variant):
         room = wanted + surge - sum(other.replicas for other in others)
         return max(min(wanted, pool.replicas), min(wanted, room))
@@ -152,20 +159,22 @@ def _free(pool: PoolState, pools: Sequence[PoolState]) -> int:
     return pool.replicas - pool.ready if proved else pool.broken
 
 
-def _frozen(pools: Sequence[PoolState]) -> tuple[PoolState, ...]:
-    """Paused: of each variant the pool with the most replicas counts as current, the rest keeps what it has."""
+def _paused(pools: Sequence[PoolState]) -> tuple[PoolState, ...]:
+    """Of each variant the pool with the most replicas counts as current, the rest is kept."""
     result = []
     for pool in pools:
         family = [other for other in pools if other.variant == pool.variant and other.standing is not Standing.LEFT]
-        if pool.standing is Standing.LEFT or not any(other.replicas for other in family):
+        if pool.standing is Standing.LEFT:
             result.append(pool)
             continue
-        largest = max(family, key=lambda other: (other.replicas, other.standing is Standing.CURRENT))
-        if pool is largest:
-            result.append(replace(pool, standing=Standing.CURRENT))
-        elif pool.replicas:
-            result.append(replace(pool, standing=Standing.SUPERSEDED))
+        largest = max(family, key=lambda other: (_working(other), other.standing is Standing.CURRENT))
+        result.append(replace(pool, standing=Standing.CURRENT if pool is largest else Standing.KEPT))
     return tuple(result)
+
+
+def _working(pool: PoolState) -> int:
+    """Replicas that serve or may come to."""
+    return pool.replicas - pool.broken
 
 
 def _reason(pool: PoolState, target: int) -> str:

@@ -33,6 +33,31 @@ def test_a_new_revision_is_brought_up_beside_the_old_which_goes_when_it_serves()
     assert world.holds("RolledOut") == ("True", "RolledOut")
 
 
+def test_a_rollout_paused_half_way_keeps_both_revisions_until_it_goes_on() -> None:
+    world = World()
+    world.decide(4)
+    world.settle()
+    (old,) = world.counts()
+    world.edit(engine=engine(maxModelLen=4096))
+    while world.counts()[old] > 2:
+        world.reconcile()
+        world._live()
+    world.edit(rollout={"minReadySeconds": 0, "paused": True})
+    world.settle()
+    (new,) = world.counts().keys() - {old}
+    assert world.counts()[old] + world.counts()[new] == 4
+    assert min(world.counts().values()) >= 1
+    assert world.holds("RolledOut") == ("False", "RolloutPaused")
+    paused = world.counts()
+    world.decide(6)
+    world.settle()
+    assert sum(world.counts().values()) == 6
+    assert sum(world.counts()[name] == paused[name] for name in paused) == 1
+    world.edit(rollout={"minReadySeconds": 0})
+    world.settle()
+    assert world.counts() == {new: 6}
+
+
 def test_a_new_revision_that_finds_no_devices_leaves_the_old_one_serving() -> None:
     world = World()
     world.decide(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,8 +116,53 @@ def test_what_left_the_spec_gives_way_before_an_older_revision() -> None:
 
 
 def test_paused_scales_what_serves_and_starts_no_revision() -> None:
-    assert after(pool("old", S, 4), pool("new", C, 0), desired=6, paused=True) == {"old": 6}
+    assert after(pool("old", S, 4), pool("new", C, 0), desired=6, paused=True) == {"old": 6, "new": 0}
     assert after(pool("new", C, 0), desired=2, paused=True) == {"new": 2}
+
+
+def test_paused_half_way_keeps_both_revisions_while_the_larger_one_follows_the_load() -> None:
+    old, new = pool("old", S, 3), pool("new", C, 1)
+    assert after(old, new, desired=4, paused=True) == {"old": 3, "new": 1}
+    assert after(old, new, desired=6, paused=True) == {"old": 5, "new": 1}
+    assert after(old, new, desired=2, paused=True) == {"old": 1, "new": 1}
+    assert after(pool("old", S, 1), pool("new", C, 3), desired=6, paused=True) == {"old": 1, "new": 5}
+
+
+def test_paused_with_a_revision_that_cannot_start_the_other_one_carries_all() -> None:
+    failing = pool("new", C, 3, ready=0, broken=3)
+    assert after(pool("old", S, 2), failing, desired=6, paused=True) == {"old": 6, "new": 3}
+    # The pods that wait take no capacity away from those that serve.
+    waiting = pool("new", C, 1, ready=0)
+    assert after(pool("old", S, 4), waiting, desired=4, paused=True) == {"old": 4, "new": 1}
+
+
+def test_paused_every_variant_has_a_pool_of_its_own_that_scales() -> None:
+    pools = [pool("a-old", S, 3), pool("a-new", C, 1), replace(pool("b", C, 1), variant="b")]
+    targets = step(pools, desired={"a": 5, "b": 2}, surge=1, most=1000, paused=True)
+    assert [target.replicas for target in targets] == [4, 1, 2]
+
+
+def test_paused_removes_what_the_spec_no_longer_has() -> None:
+    pools = [pool("gone", L, 2), pool("old", S, 3), pool("new", C, 1)]
+    assert after(*pools, desired=4, paused=True) == {"gone": 0, "old": 3, "new": 1}
+
+
+@given(
+    counts=st.lists(st.integers(0, 6), min_size=1, max_size=3),
+    desired=st.lists(st.integers(0, 9), min_size=1, max_size=4),
+)
+def test_paused_the_replicas_are_as_many_as_are_wanted_and_no_second_pool_grows(
+    counts: list[int], desired: list[int]
+) -> None:
+    for wanted in desired:
+        for _ in range(2 * len(counts)):
+            pools = [
+                pool(f"r{number}", C if number == len(counts) - 1 else S, count) for number, count in enumerate(counts)
+            ]
+            targets = list(after(*pools, desired=wanted, paused=True).values())
+            assert sum(target > count for target, count in zip(targets, counts, strict=True)) <= 1
+            counts = targets
+        assert sum(counts) == wanted
 
 
 def test_a_percentage_of_surge_is_rounded_up_and_at_least_one() -> None:
