@@ -8,6 +8,8 @@ import pytest
 
 from builders.world import World
 
+NIGHT = {"name": "night", "start": "0 22 * * *", "durationSeconds": 3600, "maxReplicas": 2}
+
 
 @pytest.mark.parametrize(
     ("spec", "path"),
@@ -15,6 +17,7 @@ from builders.world import World
         ({"replicas": 2}, "spec.replicas"),
         ({"rollout": {"minReadySeconds": 0, "onNoSurgeCapacity": "UseSlack"}}, "spec.rollout.onNoSurgeCapacity"),
         ({"rollout": {"minReadySeconds": 0, "surgeTimeoutSeconds": 60}}, "spec.rollout.surgeTimeoutSeconds"),
+        ({"scaling": {"mode": "Manual", "schedules": [NIGHT]}}, "spec.scaling.schedules"),
     ],
 )
 def test_a_field_without_effect_is_named(spec: dict[str, Any], path: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
+
+import pytest
 
 from builders.world import SPEC, World
 from inference_fleet.planning.plan import plan
@@ -103,6 +106,64 @@ def test_scaling_up_without_devices_stays_ready_and_says_so() -> None:
     assert world.holds("CapacityAvailable") == ("False", "WaitingForDevices")
     assert world.holds("RolledOut") == ("True", "RolledOut")
     assert world.condition("Reconciling") is None
+    told = world.condition("CapacityAvailable")
+    assert told is not None
+    assert told["message"] == "2 replicas wait (l4): 0/2 nodes"
+    world.decide(3)
+    world.settle()
+    told = world.condition("CapacityAvailable")
+    assert told is not None
+    assert told["message"] == "1 replica waits (l4): 0/2 nodes"
+
+
+@pytest.mark.parametrize(
+    ("mode", "signals", "reason"),
+    [
+        ("Automatic", SignalState.FRESH, ("True", "SignalsFresh")),
+        ("Automatic", SignalState.IDLE, ("True", "SignalsIdle")),
+        ("Automatic", SignalState.UNKNOWN, ("False", "SignalsUnknown")),
+        # Whoever says the count himself scales, whatever is measured.
+        ("Manual", SignalState.UNKNOWN, ("True", "Manual")),
+        ("External", SignalState.UNKNOWN, ("True", "External")),
+    ],
+)
+def test_scaling_active_follows_the_mode_and_the_signals(
+    mode: str, signals: SignalState, reason: tuple[str, str]
+) -> None:
+    world = World(scaling={"mode": mode, "minReplicas": 1, "maxReplicas": 10}, replicas=2)
+    world.decide(2, signals=signals)
+    world.settle()
+    assert world.holds("ScalingActive") == reason
+
+
+def test_no_replicas_on_purpose_is_available_and_ready() -> None:
+    world = World(scaling={"mode": "Manual"}, replicas=0)
+    world.settle()
+    assert world.holds("Available") == ("True", "ScaledToZero")
+    assert world.holds("Ready") == ("True", "ScaledToZero")
+
+
+def test_a_write_that_is_refused_is_told_as_long_as_it_is() -> None:
+    world = World()
+    world.settle()
+    refused = dataclasses.replace(world.snapshot(), refused_write="403: quota of pods")
+    status = plan(refused, world.decision, world.now).status
+    assert status is not None
+    told = {one["type"]: one for one in status["conditions"]}
+    for kind in ("Ready", "RolledOut"):
+        assert (told[kind]["status"], told[kind]["reason"]) == ("False", "WriteRefused")
+        assert "403: quota of pods" in told[kind]["message"]
+    assert told["Available"]["status"] == "True"
+
+
+def test_conditions_that_nobody_can_read_are_written_anew() -> None:
+    world = World()
+    world.settle()
+    status = copy.deepcopy(world.deployment["status"])
+    world.deployment["status"]["conditions"] = [{"type": "Ready", "status": "Perhaps"}]
+    world.deployment["status"]["variants"][0]["conditions"] = ["Accepted"]
+    world.settle()
+    assert world.deployment["status"] == status
 
 
 def test_starting_says_so() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from builders.world import World
+from inference_fleet.api.conditions import timestamp
 from inference_fleet.planning.plan import plan
 from inference_fleet.planning.writes import Create, Patch, Write
 from inference_fleet.scaling.types import Rule
@@ -169,6 +170,28 @@ def test_a_count_that_nobody_can_follow_is_not_overwritten() -> None:
     world.edit(replicas=5000)
     world.settle()
     assert world.deployment["spec"]["replicas"] == 5000
+
+
+def test_a_count_set_by_hand_keeps_what_the_tick_recommends_and_measured() -> None:
+    world = World(scaling={"mode": "Manual"}, replicas=2)
+    world.decide(2, rule=Rule.MANUAL, recommended=5, message="by hand")
+    world.settle()
+    assert world.status["scaling"]["lastDecision"]["message"] == "by hand"
+    world.edit(replicas=3)
+    world.settle()
+    scaling = world.status["scaling"]
+    assert (scaling["desiredReplicas"], scaling["recommendedReplicas"]) == (3, 5)
+    assert scaling["signals"]["state"] == "Fresh"
+
+
+def test_how_long_replicas_are_held_is_told_and_forgotten_with_the_hold() -> None:
+    world = World()
+    world.decide(3, rule=Rule.HOLD, scale_down_allowed_after=world.now + 90)
+    world.settle()
+    assert world.status["scaling"]["scaleDownAllowedAfter"] == timestamp(world.now + 90)
+    world.decide(3)
+    world.settle()
+    assert "scaleDownAllowedAfter" not in world.status["scaling"]
 
 
 def test_the_last_ten_changes_are_kept() -> None:

@@ -67,6 +67,8 @@ def failure(found: dict[str, Any]) -> PodFailure | None:
         # It ended when it was told to: an error of its life is no cause of that.
         (ended(exitCode=0, message="OSError: [Errno 28] No space left on device"), "EngineCrashed", "again and again"),
         (ended(startedAt=BEGAN, finishedAt="2026-01-01T00:30:01Z", exitCode=143), "StartTooSlow", "budget of 30 min"),
+        # Its life is counted, not the time of day at which it ended.
+        (ended(startedAt=BEGAN, finishedAt="2026-01-01T00:10:00Z", exitCode=143), "EngineCrashed", "status 143"),
     ],
 )
 def test_a_state_of_the_kubelet_is_told_as_a_reason_with_words(found: dict[str, Any], reason: str, words: str) -> None:

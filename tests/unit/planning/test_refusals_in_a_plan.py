@@ -128,6 +128,17 @@ def test_a_class_that_is_not_there_is_refused_with_the_nearest_that_is() -> None
     assert "Did you mean 'nvidia-l4'?" in (world.condition("Accepted") or {})["message"]
 
 
+def test_a_class_that_makes_no_sense_is_refused_with_its_own_field() -> None:
+    world = World()
+    world.classes["nvidia-l4"]["spec"]["deviceMemory"] = "much"
+    world.settle()
+    assert world.holds("Accepted") == ("False", "AcceleratorClassInvalid")
+    told = world.condition("Accepted")
+    assert told is not None
+    assert "spec.variants[0].acceleratorClassName" in told["message"]
+    assert "deviceMemory" in told["message"]
+
+
 def test_another_device_is_not_taken_for_a_misspelt_one() -> None:
     world = World(variants=[{"name": "a", "acceleratorClassName": "nvidia-v100"}])
     world.classes["nvidia-a10"] = world.classes["nvidia-l4"]
