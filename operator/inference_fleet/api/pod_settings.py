@@ -170,7 +170,7 @@ class PodSettings(ApiModel):
     labels: (
         Annotated[
             dict[MetadataKey, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]],
-            Field(max_length=16),
+            Field(max_length=MAXIMUM_METADATA),
             AfterValidator(_unreserved),
         ]
         | None

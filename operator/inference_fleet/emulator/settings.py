@@ -79,20 +79,9 @@ def engine_settings(
     if isinstance(length, StartFailure):
         return length
     chunked = options.get("enable_chunked_prefill") is not False
-    batched = _number(options, "max_num_batched_tokens", max(_DEFAULT_MAX_NUM_BATCHED_TOKENS, max_num_seqs))
-    if options.get("max_num_batched_tokens") is None and not chunked:
-        batched = max(batched, length)
-    if batched < max_num_seqs:
-        return StartFailure(
-            (f"ValueError: max_num_batched_tokens ({batched}) must be at least max_num_seqs ({max_num_seqs}).",)
-        )
-    if not chunked and batched < length:
-        return StartFailure(
-            (
-                f"ValueError: max_num_batched_tokens ({batched}) is smaller than max_model_len ({length}) "
-                "and chunked prefill is off.",
-            )
-        )
+    batched = _batched_tokens(options, max_num_seqs=max_num_seqs, length=length, chunked=chunked)
+    if isinstance(batched, StartFailure):
+        return batched
     speculation = _speculation(options, switches)
     names = options.get("served_model_name")
     served = tuple(str(name) for name in names) if isinstance(names, list | tuple) and names else (model,)
@@ -121,6 +110,7 @@ def engine_settings(
         shutdown_timeout_seconds=float(_number(options, "shutdown_timeout", 0)),
         tracks_server_load=options.get("enable_server_load_tracking") is True,
         page=PageShape(
+            minor=version.rpartition(".")[0],
             model_name=served[0],
             max_model_len=length,
             cache_config=_cache_config(
@@ -147,6 +137,26 @@ def _no_model_there(folder: str) -> StartFailure:
             f"  Value error, Invalid repository ID or local directory specified: '{folder}'.",
         )
     )
+
+
+def _batched_tokens(
+    options: Mapping[str, object], *, max_num_seqs: int, length: int, chunked: bool
+) -> int | StartFailure:
+    """Tokens of one step. length: of the longest sequence, whose prompt must fit into one step if it is not chunked."""
+    usual = max(_DEFAULT_MAX_NUM_BATCHED_TOKENS, max_num_seqs, 0 if chunked else length)
+    batched = _number(options, "max_num_batched_tokens", usual)
+    if batched < max_num_seqs:
+        return StartFailure(
+            (f"ValueError: max_num_batched_tokens ({batched}) must be at least max_num_seqs ({max_num_seqs}).",)
+        )
+    if not chunked and batched < length:
+        return StartFailure(
+            (
+                f"ValueError: max_num_batched_tokens ({batched}) is smaller than max_model_len ({length}) "
+                "and chunked prefill is off.",
+            )
+        )
+    return batched
 
 
 def _step_time(switches: Switches) -> StepTimeModel:

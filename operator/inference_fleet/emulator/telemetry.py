@@ -23,20 +23,9 @@ from prometheus_client import (
 
 from inference_fleet.emulator.scheduler import Rejection, Scheduler, StepOutcome
 from inference_fleet.emulator.sequence import FinishReason, Sequence
+from inference_fleet.engine.metrics import metric_families
 
-# Bucket edges as vLLM 0.32/0.33 set them (v1/metrics/loggers.py; recorded pages agree).
-TIME_TO_FIRST_TOKEN_SECONDS = (
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-    160.0, 640.0, 2560.0,
-)  # fmt: skip
-INTER_TOKEN_LATENCY_SECONDS = (
-    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-)  # fmt: skip
-REQUEST_LATENCY_SECONDS = (
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
-    1920.0, 7680.0,
-)  # fmt: skip
-ITERATION_TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+# Edges as vLLM 0.32/0.33 set them (v1/metrics/loggers.py; recorded pages agree), of what no scaling reads.
 PARAMS_N = (1, 2, 5, 10, 20)
 PREEMPTIONS = (1, 2, 3, 4, 5, 10, 20)
 # Our own: how late a step's tokens left, and how much longer than modelled a finished request took.
@@ -65,6 +54,8 @@ def token_buckets(max_model_len: int) -> tuple[int, ...]:
 class PageShape:
     """What decides which families the page has and which constant labels they carry."""
 
+    # Minor release, `0.33`.
+    minor: str
     model_name: str
     max_model_len: int
     # Labels of vllm:cache_config_info without `engine`.
@@ -203,6 +194,10 @@ class Telemetry:
     def _histogram(self, name: str, text: str, buckets: Values[float]) -> Histogram:
         return Histogram(name, text, list(self._labels), buckets=buckets, registry=self.registry).labels(**self._labels)
 
+    def _known(self, name: str, text: str) -> Histogram:
+        """With the edges that the scaler judges by: both are read from one table."""
+        return self._histogram(name, text, metric_families(self._shape.minor)[name].buckets)
+
     def _declare_speculation(self) -> None:
         positions = [str(position) for position in range(self._shape.num_speculative_tokens)]
         if not positions:
@@ -290,10 +285,9 @@ class Telemetry:
 
     def _declare_histograms(self) -> None:
         lengths = token_buckets(self._shape.max_model_len)
-        latency = REQUEST_LATENCY_SECONDS
         self.request_prompt_tokens = self._histogram("vllm:request_prompt_tokens", "Prompt length.", lengths)
         self.request_generation_tokens = self._histogram("vllm:request_generation_tokens", "Output length.", lengths)
-        self.iteration_tokens = self._histogram("vllm:iteration_tokens_total", "Tokens of a step.", ITERATION_TOKENS)
+        self.iteration_tokens = self._known("vllm:iteration_tokens_total", "Tokens of a step.")
         self.request_max_generation = self._histogram(
             "vllm:request_max_num_generation_tokens", "Longest output of a request's sequences.", lengths
         )
@@ -301,20 +295,14 @@ class Telemetry:
         self.request_params_max_tokens = self._histogram(
             "vllm:request_params_max_tokens", "The parameter max_tokens.", lengths
         )
-        self.time_to_first_token = self._histogram(
-            "vllm:time_to_first_token_seconds", "From arrival to the first token.", TIME_TO_FIRST_TOKEN_SECONDS
-        )
-        self.inter_token_latency = self._histogram(
-            "vllm:inter_token_latency_seconds", "Between two deliveries.", INTER_TOKEN_LATENCY_SECONDS
-        )
-        self.time_per_output_token = self._histogram(
-            "vllm:request_time_per_output_token_seconds", "A request's mean.", INTER_TOKEN_LATENCY_SECONDS
-        )
-        self.e2e_latency = self._histogram("vllm:e2e_request_latency_seconds", "From arrival to the end.", latency)
-        self.queue_time = self._histogram("vllm:request_queue_time_seconds", "From arrival to the batch.", latency)
-        self.inference_time = self._histogram("vllm:request_inference_time_seconds", "In the batch.", latency)
-        self.prefill_time = self._histogram("vllm:request_prefill_time_seconds", "Batch to first token.", latency)
-        self.decode_time = self._histogram("vllm:request_decode_time_seconds", "First to last token.", latency)
+        self.time_to_first_token = self._known("vllm:time_to_first_token_seconds", "From arrival to the first token.")
+        self.inter_token_latency = self._known("vllm:inter_token_latency_seconds", "Between two deliveries.")
+        self.time_per_output_token = self._known("vllm:request_time_per_output_token_seconds", "A request's mean.")
+        self.e2e_latency = self._known("vllm:e2e_request_latency_seconds", "From arrival to the end.")
+        self.queue_time = self._known("vllm:request_queue_time_seconds", "From arrival to the batch.")
+        self.inference_time = self._known("vllm:request_inference_time_seconds", "In the batch.")
+        self.prefill_time = self._known("vllm:request_prefill_time_seconds", "Batch to first token.")
+        self.decode_time = self._known("vllm:request_decode_time_seconds", "First to last token.")
         self.request_preemptions = self._histogram("vllm:request_num_preemptions", "Preemptions.", PREEMPTIONS)
         self.request_prefill_computed = self._histogram(
             "vllm:request_prefill_kv_computed_tokens", "Prompt tokens computed.", lengths
