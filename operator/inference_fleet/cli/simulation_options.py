@@ -182,7 +182,7 @@ _OPTIONS = (
         help="How much slower engines are than the scaler's estimate at the start.",
     ),
     click.option(
-        "--min", "minimum", type=click.IntRange(min=0), metavar="N", help="Fewest replicas. [default: that of -f, or 1]"
+        "--min", "minimum", type=click.IntRange(min=1), metavar="N", help="Fewest replicas. [default: that of -f, or 1]"
     ),
     click.option(
         "--max", "maximum", type=click.IntRange(min=1), metavar="N", help="Most replicas. [default: that of -f, or 64]"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -60,6 +60,8 @@ def thresholds_seconds(metric: Literal["TimeToFirstToken", "InterTokenLatency"])
     return _FAMILIES[name].buckets
 
 
+# Asked for every tick, the same for days.
+@lru_cache(maxsize=4096)
 def judged_edge_seconds(metric: str, threshold_seconds: float) -> float:
     """The bucket edge an objective is judged at: the largest that is not above its threshold, else the smallest."""
     edges = thresholds_seconds(metric)

@@ -189,7 +189,7 @@ def _unreachable(promise: Promise, curve: ViolationCurve) -> str:
     share = unavoidable_share(curve, target=promise.target)
     if share == 0:
         return ""
-    return f"{100 * share:.1g} % of the requests miss on half-idle replicas, {100 * (1 - promise.target):.2g} % may"
+    return f"{100 * share:.3g} % of the requests miss on half-idle replicas, {100 * (1 - promise.target):.3g} % may"
 
 
 def _need_at(needs: tuple[tuple[float, float], ...], moment: float) -> float:

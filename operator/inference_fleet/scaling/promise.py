@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from inference_fleet.engine.metrics import judged_edge_seconds
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.misses import FIRST_TOKEN, PACE
@@ -42,15 +43,18 @@ class Promise:
 
 def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | None, *, mean_prompt: float) -> Promise:
     """What can be promised. fastest: learned step time of the fastest variant, None while nothing is learned;
-    mean_prompt: tokens.
+    mean_prompt: tokens. What is counted at an edge below an idle replica's latency is late on every fleet, too.
     """
     kept: list[ObjectiveLimit] = []
     words: list[str] = []
     for objective in objectives:
         idle = 0.0 if fastest is None else _idle_seconds(objective, fastest, mean_prompt=mean_prompt)
-        if idle > objective.threshold_seconds:
-            limit = 1000 * objective.threshold_seconds
-            words.append(f"{objective.name}: an idle replica needs {1000 * idle:.2g} ms, {limit:g} ms are promised")
+        limit, edge = objective.threshold_seconds, judged_edge_seconds(objective.metric, objective.threshold_seconds)
+        if idle > min(limit, edge):
+            promised = f"{1000 * limit:g} ms are promised"
+            if idle <= limit:
+                promised += f" and judged at {1000 * edge:g} ms"
+            words.append(f"{objective.name}: an idle replica needs {_rounded(1000 * idle)} ms, {promised}")
         else:
             kept.append(objective)
     promise = _tightest(tuple(kept))
@@ -70,6 +74,11 @@ def unavoidable_share(curve: ViolationCurve, *, target: float) -> float:
     requests, misses = curve.calm
     share = misses / requests if requests >= KNOWN_REQUESTS else 0.0
     return share if share > 1 - target else 0.0
+
+
+def _rounded(value: float) -> str:
+    """Three digits, never as a power of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 # Asked for every tick, the same for days.

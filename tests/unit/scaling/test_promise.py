@@ -20,11 +20,25 @@ PACE = ObjectiveLimit("pace", "InterTokenLatency", 0.075, 0.99)
 def test_a_pace_below_one_step_of_an_idle_engine_is_left_out_and_said() -> None:
     promise = promise_of((FIRST, PACE), STEP, mean_prompt=500.0)
     assert promise.objectives == (FIRST,)
-    assert promise.unreachable == "pace: an idle replica needs 1e+02 ms, 75 ms are promised"
+    assert promise.unreachable == "pace: an idle replica needs 101 ms, 75 ms are promised"
 
 
 def test_a_first_token_below_the_mean_prompts_own_time_is_left_out() -> None:
     assert promise_of((FIRST,), STEP, mean_prompt=2000.0).objectives == ()
+
+
+def test_a_threshold_judged_at_an_edge_below_an_idle_replica_is_left_out_and_said() -> None:
+    """60 ms are judged at 50 ms: all requests of a replica with steps of 55 ms count as late, on every fleet."""
+    step = StepTimeModel(base_seconds=0.055, per_prefill_token_seconds=1e-3, per_decoding_sequence_seconds=1e-4)
+    pace = ObjectiveLimit("pace", "InterTokenLatency", 0.06, 0.99)
+    promise = promise_of((FIRST, pace), step, mean_prompt=500.0)
+    assert promise.objectives == (FIRST,)
+    assert promise.unreachable == "pace: an idle replica needs 55.1 ms, 60 ms are promised and judged at 50 ms"
+
+
+def test_what_an_idle_replica_needs_is_never_said_as_a_power_of_ten() -> None:
+    slow = StepTimeModel(base_seconds=1.2344, per_prefill_token_seconds=0.0, per_decoding_sequence_seconds=0.0)
+    assert promise_of((PACE,), slow, mean_prompt=1.0).unreachable.startswith("pace: an idle replica needs 1234 ms")
 
 
 def test_nothing_is_called_unreachable_before_the_engine_was_seen() -> None:
