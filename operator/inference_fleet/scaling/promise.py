@@ -70,8 +70,8 @@ def default_promise() -> str:
 
 
 def unavoidable_share(curve: ViolationCurve, *, target: float) -> float:
-    """The share of requests that miss at quiet loads, if that alone breaks the target; else 0."""
-    requests, misses = curve.calm
+    """The share of requests that miss at the quietest loads known, if that alone breaks the target; else 0."""
+    requests, misses = curve.calmest(KNOWN_REQUESTS)
     share = misses / requests if requests >= KNOWN_REQUESTS else 0.0
     return share if share > 1 - target else 0.0
 

@@ -89,6 +89,16 @@ class ViolationCurve:
         """Requests and misses at loads that leave a replica half idle."""
         return sum(self.requests[:CALM_BINS]), sum(self.misses[:CALM_BINS])
 
+    def calmest(self, enough: float) -> tuple[float, float]:
+        """Requests and misses at the lowest of those loads at which so many requests were seen."""
+        requests = misses = 0.0
+        for place in range(CALM_BINS):
+            requests += self.requests[place]
+            misses += self.misses[place]
+            if requests >= enough:
+                break
+        return requests, misses
+
     def curve(self) -> Curve:
         """The isotonic curve of what was seen on the prior."""
         weights = [value + PRIOR_REQUESTS for value in self.requests]
@@ -96,9 +106,8 @@ class ViolationCurve:
         # look worth it where nothing can be saved.
         requests, misses = self.calm
         calm = PRIOR_REQUESTS * ((misses + PRIOR_REQUESTS * PRIOR_FLOOR) / (requests + PRIOR_REQUESTS))
-        # The prior of all calm bins is its floor.
-        expected = [max(PRIOR_REQUESTS * PRIOR_FLOOR, calm)] * CALM_BINS
-        expected += _PRIOR_MISSES[CALM_BINS:]
+        # Fuller replicas are not expected to be late less often than calm ones.
+        expected = [max(prior, calm) for prior in _PRIOR_MISSES]
         shares = [
             (missed + prior) / weight for missed, prior, weight in zip(self.misses, expected, weights, strict=True)
         ]

@@ -54,6 +54,14 @@ def test_misses_at_quiet_loads_are_unavoidable_once_enough_were_seen() -> None:
     assert unavoidable_share(seen(200, 100), target=0.99) == 0.0
 
 
+def test_misses_that_emptier_replicas_do_not_have_are_not_unavoidable() -> None:
+    """At a fifth of the load hardly any request is late, at two fifths 5 % are: more replicas help."""
+    curve = ViolationCurve().learned(load=0.4, requests=20_000, misses=1000, seconds=15.0, unit=1.0)
+    assert unavoidable_share(curve, target=0.99) > 0.04
+    curve = curve.learned(load=0.2, requests=3000, misses=12, seconds=15.0, unit=1.0)
+    assert unavoidable_share(curve, target=0.99) == 0.0
+
+
 def test_an_unreachable_promise_is_said_and_is_not_paid_for_up_to_the_maximum() -> None:
     """Engines of 0.1 s a step under a promise of 75 ms: all are late, with one replica as with ten."""
     scaler = Scaler(limits(variant_limits(max_num_seqs=64), objectives=(PACE,)))

@@ -47,6 +47,16 @@ def test_misses_that_no_load_explains_are_the_floor() -> None:
     assert curve.curve().floor == pytest.approx(0.02, rel=0.15)
 
 
+def test_fuller_replicas_are_not_expected_to_miss_less_than_calm_ones_were_seen_to() -> None:
+    """3 % are late on calm replicas: the loads above that were not seen do not pull what was seen down."""
+    curve = ViolationCurve()
+    for load in (0.2, 0.3, 0.4):
+        curve = learned(curve, load, requests=4000, misses=120)
+    curve = learned(curve, 0.58, requests=400, misses=34)
+    assert at(curve, 0.7) >= at(curve, 0.58) > 0.04
+    assert at(curve, 0.3) == pytest.approx(0.03, rel=0.05)
+
+
 def test_a_new_unit_of_load_forgets_most_of_what_was_seen() -> None:
     curve = learned(ViolationCurve(), 0.5, requests=4000, misses=2000)
     same = learned(curve, 0.5, requests=0, misses=0, unit=1.1)
