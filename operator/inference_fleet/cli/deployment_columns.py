@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference_fleet.cli.deployment_view import DeploymentView, duration, unix_seconds
+from inference_fleet.cli.deployment_view import DeploymentView, duration
 from inference_fleet.cli.objective_view import least_budget_left
 from inference_fleet.cli.text_table import Column, table
+from inference_fleet.planning.times import unix_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

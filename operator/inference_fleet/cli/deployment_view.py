@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from inference_fleet.api.conditions import Condition
 from inference_fleet.api.status import InferenceDeploymentStatus
+from inference_fleet.planning.times import unix_seconds
 
 NOT_SEEN: Final = "the operator has not seen it yet"
 # What a condition says while all is well; those not named here only exist while something is to be told.
@@ -155,14 +156,6 @@ def view(obj: Mapping[str, Any]) -> DeploymentView:
         generation=int(metadata.get("generation") or 0),
         created=unix_seconds(metadata.get("creationTimestamp")),
     )
-
-
-def unix_seconds(text: str | None) -> float | None:
-    """A time of the API server as Unix seconds."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except ValueError:
-        return None
 
 
 def duration(seconds: float | None) -> str:

@@ -14,11 +14,12 @@ from inference_fleet.api.reason_meanings import REASON_MEANINGS
 from inference_fleet.api.status import DecisionSummary
 from inference_fleet.cli.cluster_access import one_line
 from inference_fleet.cli.decision_words import decision_words
-from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, clock, duration, unix_seconds
+from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, clock, duration
 from inference_fleet.cli.objective_view import objective_report, objective_words, objectives_of
 from inference_fleet.cli.pod_events import PodEvent
 from inference_fleet.cli.status_report import deployment_report
 from inference_fleet.cli.text_table import coloured, wrapped
+from inference_fleet.planning.times import unix_seconds
 
 SCHEMA_VERSION: Final = "inference-fleet/explain/v1"
 _CHANGES_SHOWN: Final = 5

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
 
-from inference_fleet.cli.deployment_view import DeploymentView, clock, duration, unix_seconds
+from inference_fleet.cli.deployment_view import DeploymentView, clock, duration
+from inference_fleet.planning.times import unix_seconds
 
 _MEASURED: Final = {"TimeToFirstToken": "to the first token", "InterTokenLatency": "a token"}
 _USUAL_WINDOW_HOURS: Final = 24

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from inference_fleet.api.conditions import timestamp
+from inference_fleet.planning.times import unix_seconds
 from inference_fleet.scaling.types import DAY_SECONDS, Attainment
 
 # Points of the error budget: nobody does anything else at 60 % than at 55 %.
@@ -59,7 +59,5 @@ def _budget_left(attainment: Attainment) -> int:
 
 
 def _told_at(entry: Mapping[str, Any]) -> float:
-    try:
-        return datetime.fromisoformat(str(entry.get("time"))).timestamp()
-    except ValueError:
-        return float("-inf")
+    told = unix_seconds(entry.get("time"))
+    return float("-inf") if told is None else told

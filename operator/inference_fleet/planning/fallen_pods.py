@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from inference_fleet.api.conditions import Reason
 from inference_fleet.planning.snapshot import Object
-from inference_fleet.planning.times import seconds
+from inference_fleet.planning.times import unix_seconds
 
 # A pod made this much later than another one fell has nothing to do with it: its ReplicaSet makes the next one at once.
 CONNECTED_SECONDS: Final = 600.0
@@ -53,8 +53,8 @@ def _fell(pod: Object) -> bool:
 def _view(pod: Object) -> Fallen:
     status = pod.get("status") or {}
     reason, words = _meaning(*_said(status))
-    created = seconds(pod["metadata"].get("creationTimestamp")) or 0.0
-    changed = [seconds(condition.get("lastTransitionTime")) for condition in status.get("conditions") or ()]
+    created = unix_seconds(pod["metadata"].get("creationTimestamp")) or 0.0
+    changed = [unix_seconds(condition.get("lastTransitionTime")) for condition in status.get("conditions") or ()]
     return Fallen(
         name=str(pod["metadata"]["name"]),
         raw=pod,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from inference_fleet.api.conditions import Reason
 from inference_fleet.api.names import ENGINE_CONTAINER
 from inference_fleet.engine.endings import ending_of
-from inference_fleet.planning.times import seconds
+from inference_fleet.planning.times import unix_seconds
 
 # A container that ended this often is not on its way any more (kubelet backs off 10, 20, 40 s ...).
 FAILING_RESTARTS: Final = 3
@@ -129,7 +129,7 @@ def _end(ended: Mapping[str, Any], *, start_budget_seconds: float | None) -> Pod
     if ending is not None:
         words = f"{ending.cause}. {ending.step}" if ending.step else ending.cause
         return PodFailure(ending.reason, words, lasting=ending.lasting or ending.reason in _LASTING)
-    began, finished = seconds(ended.get("startedAt")), seconds(ended.get("finishedAt"))
+    began, finished = unix_seconds(ended.get("startedAt")), unix_seconds(ended.get("finishedAt"))
     lived = finished - began if began is not None and finished is not None else 0.0
     if start_budget_seconds and lived >= start_budget_seconds * _BUDGET_SHARE:
         words = f"it was not ready within its start budget of {round(start_budget_seconds / 60)} min"

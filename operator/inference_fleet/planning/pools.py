@@ -11,7 +11,7 @@ from inference_fleet.api.names import ENGINE_CONTAINER, LABEL_REVISION, LABEL_VA
 from inference_fleet.planning.fallen_pods import FAILING_FALLS, Fallen, connected, fallen_pods
 from inference_fleet.planning.pod_failures import engine_container, failure_of, loads
 from inference_fleet.planning.snapshot import Object, Snapshot
-from inference_fleet.planning.times import seconds
+from inference_fleet.planning.times import unix_seconds
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def read_pools(snapshot: Snapshot) -> tuple[Pool, ...]:
                     revision=labels.get(LABEL_REVISION, ""),
                     replica_set=replica_set,
                     replicas=int((replica_set.get("spec") or {}).get("replicas", 0)),
-                    created=seconds(metadata.get("creationTimestamp")) or 0.0,
+                    created=unix_seconds(metadata.get("creationTimestamp")) or 0.0,
                     pods=tuple(_view(pod, budget=_start_budget(replica_set)) for pod in sorted(living, key=_name)),
                     terminating=sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods),
                     quota=_quota(replica_set),
@@ -165,13 +165,13 @@ def _view(pod: Object, *, budget: float | None) -> PodView:
     status = pod.get("status") or {}
     ready = _condition(status, "Ready")
     scheduled = _condition(status, "PodScheduled")
-    ready_since = seconds(ready.get("lastTransitionTime")) or 0.0 if ready.get("status") == "True" else None
+    ready_since = unix_seconds(ready.get("lastTransitionTime")) or 0.0 if ready.get("status") == "True" else None
     unschedulable = None
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         unschedulable = str(scheduled.get("message") or "no node takes it")
     on_its_way = ready_since is None and unschedulable is None
     failure = failure_of(status, start_budget_seconds=budget) if on_its_way else None
-    created = seconds(pod["metadata"].get("creationTimestamp")) or 0.0
+    created = unix_seconds(pod["metadata"].get("creationTimestamp")) or 0.0
     return PodView(
         name=_name(pod),
         raw=pod,
@@ -196,7 +196,7 @@ def _cold_start(
     container = engine_container(status) or {}
     if ready_since is None or int(container.get("restartCount") or 0):
         return None
-    running = seconds(((container.get("state") or {}).get("running") or {}).get("startedAt"))
+    running = unix_seconds(((container.get("state") or {}).get("running") or {}).get("startedAt"))
     again = running is not None and budget is not None and ready_since - running > budget
     return None if again else ready_since - created
 

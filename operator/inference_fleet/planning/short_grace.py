@@ -8,7 +8,7 @@ from typing import Final
 from inference_fleet.planning.children import reference_to
 from inference_fleet.planning.pools import Pool, owner_uid
 from inference_fleet.planning.snapshot import Object, Snapshot
-from inference_fleet.planning.times import seconds
+from inference_fleet.planning.times import unix_seconds
 from inference_fleet.planning.writes import Delete
 from inference_fleet.workload.drain import NEVER_READY_GRACE_SECONDS
 
@@ -41,11 +41,11 @@ def never_was_ready(pod: Object) -> bool:
     ready, initialized = conditions.get("Ready"), conditions.get("Initialized")
     if ready is None or initialized is None or ready.get("status") != "False":
         return False
-    since, begun = seconds(ready.get("lastTransitionTime")), seconds(initialized.get("lastTransitionTime"))
+    since, begun = unix_seconds(ready.get("lastTransitionTime")), unix_seconds(initialized.get("lastTransitionTime"))
     return since is not None and begun is not None and since <= begun + _TOGETHER_SECONDS
 
 
 def _ends_in(pod: Object, *, now: float) -> float:
     """Seconds until the node kills it; none if it does not terminate."""
-    end = seconds(pod["metadata"].get("deletionTimestamp"))
+    end = unix_seconds(pod["metadata"].get("deletionTimestamp"))
     return end - now if end is not None else 0.0

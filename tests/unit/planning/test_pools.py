@@ -10,7 +10,7 @@ from builders.world import World
 from inference_fleet.api.conditions import Reason
 from inference_fleet.planning.counts import observation_of
 from inference_fleet.planning.pools import read_pools
-from inference_fleet.planning.times import seconds
+from inference_fleet.planning.times import unix_seconds
 from inference_fleet.scaling.types import PodSample
 
 
@@ -139,6 +139,6 @@ def test_terminating_pods_are_counted_apart() -> None:
 
 
 def test_a_time_that_cannot_be_read_is_none() -> None:
-    assert seconds("yesterday") is None
-    assert seconds(None) is None
-    assert seconds("1970-01-01T00:01:00Z") == 60.0
+    assert unix_seconds("yesterday") is None
+    assert unix_seconds(None) is None
+    assert unix_seconds("1970-01-01T00:01:00Z") == 60.0
