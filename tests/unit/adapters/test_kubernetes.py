@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
@@ -162,8 +162,25 @@ async def test_every_call_is_told_with_its_code(server: Server) -> None:
 
 async def test_an_answer_that_is_no_object_is_unavailable(server: Server, cluster: KubernetesCluster) -> None:
     server.says(200, ["not", "an", "object"])
-    with pytest.raises(ports.Unavailable):
+    with pytest.raises(ports.Unavailable, match="is no object"):
         await cluster.get(PODS, name="p", namespace="n")
+
+
+async def test_an_answer_that_breaks_off_is_unavailable(server: Server, cluster: KubernetesCluster) -> None:
+    _stream(server, [b'{"metadata": {'])
+    with pytest.raises(ports.Unavailable, match="broke off"):
+        await cluster.get(PODS, name="p", namespace="n")
+
+
+async def test_creates_and_replacements_name_our_field_manager(server: Server, cluster: KubernetesCluster) -> None:
+    await cluster.create(PODS, {"metadata": {"name": "p"}}, namespace="n")
+    await cluster.replace(PODS, {"metadata": {"name": "p"}}, name="p", namespace="n")
+    asked = [(method, path, query) for method, path, query, _, _ in server.requests]
+    ours = {"fieldManager": "inference-fleet"}
+    assert asked == [
+        ("POST", "/api/v1/namespaces/n/pods", ours),
+        ("PUT", "/api/v1/namespaces/n/pods/p", ours),
+    ]
 
 
 def _stream(server: Server, chunks: list[bytes]) -> None:
@@ -188,8 +205,10 @@ async def test_a_watch_puts_events_together_from_pieces(server: Server, cluster:
 class CutConnection:
     """The low-level client with an answer that comes in two pieces, whatever the network does."""
 
-    def __init__(self, first: bytes, second: bytes) -> None:
+    def __init__(self, first: bytes, second: bytes, *, breaks: bool = False) -> None:
         self._pieces = (first, second)
+        self._breaks = breaks
+        self.closed = False
 
     async def param_serialize(self, method: str, path: str, **_: Any) -> tuple[Any, ...]:
         return method, path, {}, None, None
@@ -198,9 +217,14 @@ class CutConnection:
         async def pieces() -> AsyncIterator[bytes]:
             for piece in self._pieces:
                 yield piece
+            if self._breaks:
+                raise ClientPayloadError("the connection was reset")
 
         content = SimpleNamespace(iter_any=pieces)
-        return SimpleNamespace(response=SimpleNamespace(status=200, content=content, close=lambda: None))
+        return SimpleNamespace(response=SimpleNamespace(status=200, content=content, close=self._close))
+
+    def _close(self) -> None:
+        self.closed = True
 
 
 async def test_a_watch_does_not_care_where_the_connection_cuts() -> None:
@@ -214,6 +238,15 @@ async def test_a_watch_does_not_care_where_the_connection_cuts() -> None:
             ("ADDED", "a"),
             ("DELETED", "b"),
         ]
+
+
+async def test_a_watch_that_breaks_is_unavailable_after_what_it_told_and_lets_go_of_its_connection() -> None:
+    client = CutConnection(b'{"type":"ADDED","object":{}}\n', b'{"type":"ADD', breaks=True)
+    watching = KubernetesCluster(client).watch(PODS, resource_version="1")
+    assert (await anext(watching)).type == "ADDED"
+    with pytest.raises(ports.Unavailable, match="the watch of pods broke: the connection was reset"):
+        await anext(watching)
+    assert client.closed
 
 
 async def test_a_name_leads_to_no_other_path(server: Server, cluster: KubernetesCluster) -> None:

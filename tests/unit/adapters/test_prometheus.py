@@ -321,10 +321,17 @@ async def test_a_token_that_is_refused_is_a_problem_that_names_the_answer_and_no
 
 
 @pytest.mark.parametrize(
-    ("trusted", "told"), [("own", None), ("other", "CERTIFICATE_VERIFY_FAILED"), ("garbage", "cannot be asked")]
+    ("trusted", "told"),
+    [
+        ("own", None),
+        ("other", "CERTIFICATE_VERIFY_FAILED"),
+        ("garbage", "cannot be asked"),
+        # Those of the machine, none of which has signed it.
+        (None, "CERTIFICATE_VERIFY_FAILED"),
+    ],
 )
 async def test_prometheus_is_believed_only_if_its_certificate_authority_is_the_given_one(
-    tmp_path: Path, trusted: str, told: str | None
+    tmp_path: Path, trusted: str | None, told: str | None
 ) -> None:
     own, other = (make_authority(tmp_path / name) for name in ("own", "other"))
     garbage = tmp_path / "garbage"
@@ -341,8 +348,8 @@ async def test_prometheus_is_believed_only_if_its_certificate_authority_is_the_g
     server = TestServer(application)
     await server.start_server(ssl=context)
     try:
-        given = {"own": own.file, "other": other.file, "garbage": garbage}[trusted]
-        signals = PrometheusSignals(f"https://127.0.0.1:{server.port}", ca_file=str(given))
+        given = {"own": str(own.file), "other": str(other.file), "garbage": str(garbage), None: None}[trusted]
+        signals = PrometheusSignals(f"https://127.0.0.1:{server.port}", ca_file=given)
         problem = (await signals.sample(at=AT, promised=PROMISED)).problem
         await signals.close()
     finally:

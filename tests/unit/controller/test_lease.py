@@ -136,3 +136,36 @@ async def test_a_renewal_counts_from_before_its_call(cluster: InMemoryCluster, c
     assert one.holds()
     await clock.advance(2.5)
     assert not one.holds()
+
+
+@pytest.mark.parametrize("error", [ports.Conflict("another was faster"), ports.Unavailable("away")])
+async def test_one_whose_write_fails_does_not_lead_and_tries_again(
+    cluster: InMemoryCluster, clock: VirtualClock, error: ports.ClusterError
+) -> None:
+    failing = True
+
+    def fail(verb: str, resource: ports.Resource, name: str) -> None:
+        if failing:
+            raise error
+
+    cluster.before = fail
+    one = lease(cluster, "one")
+    waiting = asyncio.create_task(one.acquire())
+    await clock.advance(30)
+    assert not one.holds()
+    failing = False
+    await clock.advance_until(waiting.done, within=5)
+    assert one.holds()
+
+
+async def test_one_who_cannot_give_it_back_leads_no_more_all_the_same(cluster: InMemoryCluster) -> None:
+    one = lease(cluster, "one")
+    await one.acquire()
+
+    def fail(verb: str, resource: ports.Resource, name: str) -> None:
+        raise ports.Unavailable("away")
+
+    cluster.before = fail
+    await one.release()
+    assert not one.holds()
+    assert holder(cluster) == "one"  # whoever comes next waits for its end
