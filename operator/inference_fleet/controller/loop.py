@@ -34,7 +34,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """What the loop needs to know. namespaces: empty for all. watches_own_kinds: whether nobody else brings them."""
+    """What the loop needs to know.
+
+    namespaces: to work in, empty for all. tick_seconds, resync_seconds: between two looks at Prometheus, and two lists
+    of everything. lease_namespace: None to write without a Lease. identity: of this process in the Lease. reflected:
+    kinds that it watches by itself; ours (OWN_KINDS) are brought by kopf.
+    """
 
     namespaces: tuple[str, ...] = ()
     tick_seconds: float = 15.0

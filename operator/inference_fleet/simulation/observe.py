@@ -71,7 +71,7 @@ class RouterTotals:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """Everything scraped at one moment. pods: per variant; histograms: (metric, variant's place) -> totals."""
+    """Everything scraped at one moment (seconds of the trace). pods, first_token, inter_token: per variant, in order."""
 
     time: float
     pods: tuple[tuple[PodSample, ...], ...]
