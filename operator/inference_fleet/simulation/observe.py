@@ -71,7 +71,7 @@ class RouterTotals:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """Everything scraped at one moment (seconds of the trace). pods, first_token, inter_token: per variant, in order."""
+    """Everything scraped at one time (seconds of the trace). pods, first_token, inter_token: per variant, in order."""
 
     time: float
     pods: tuple[tuple[PodSample, ...], ...]
