@@ -21,8 +21,9 @@ class _Remark:
 
     def text(self) -> str:
         """As one paragraph: field, fact, way out."""
-        way_out = f" {self.suggestion}" if self.suggestion else ""
-        return f"{self.path}: {self.message}{way_out}"
+        if not self.suggestion:
+            return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message.removesuffix('.')}. {self.suggestion}"
 
 
 class Refusal(_Remark):

@@ -10,6 +10,8 @@ from inference_fleet.api.status import Term
 from inference_fleet.cli.deployment_view import duration
 
 _WORTH: Final = "worth/"
+# Replicas: less than this is not worth a word.
+_SHOWN: Final = 0.05
 # Told by the objectives, as what is really left of the budget: this one counts hours not lived yet as nearly spent.
 _TOLD_ELSEWHERE: Final = ("errorBudgetSpent",)
 
@@ -36,8 +38,9 @@ def _load(known: Mapping[str, Term], told: set[str]) -> str:
     if rejected := _number(known, "rejected"):
         words += f", {rejected:.0f} were turned away"
     words += f": work for {_amount(demand)} full replicas now"
-    if backlog := _number(known, "backlog"):
-        words += f" and {_amount(backlog)} for what waits"
+    backlog = _number(known, "backlog")
+    if backlog is not None and backlog >= _SHOWN:
+        words += f", the queue alone 30 s of work for {_amount(backlog)}"
     forecast, seconds = _number(known, "forecast"), _number(known, "coldStart")
     if forecast is None or seconds is None:
         return words
@@ -51,9 +54,11 @@ def _choice(known: Mapping[str, Term], told: set[str]) -> str:
     if misses is None or floor is None or price is None or asked is None:
         return ""
     told.update(("forecast", "expectedMisses", "unavoidableMisses", "price"))
-    late = f"{_amount(misses)} % of the requests may be late ({_amount(floor)} % however many there are)"
+    late = f"{_amount(misses)} % of the requests may be late then ({_amount(floor)} % with any number)"
     cost = "costs" if asked == 1 else "cost"
-    return f"{counted(asked, 'replica')} {cost} least: {late}; to have all in time is worth {_amount(price)} replicas"
+    # The price is of all requests; nobody thinks of a fleet that misses all of them.
+    weight = f"; 1 % late weighs as much as {_amount(price / 100)} replicas" if price / 100 >= _SHOWN else ""
+    return f"{counted(asked, 'replica')} {cost} least: {late}{weight}"
 
 
 def _standby(known: Mapping[str, Term], told: set[str]) -> str:
@@ -61,16 +66,17 @@ def _standby(known: Mapping[str, Term], told: set[str]) -> str:
     if count is None:
         return ""
     told.add("standby")
-    words = f"{_stands_by(count)} for bursts that no forecast sees" if count else ""
+    words = f"{_kept(count)} for bursts that no forecast sees" if count else ""
     season = _number(known, "season")
     if not season:
         return words
     told.add("season")
-    return f"{words}; " * bool(words) + f"{_stands_by(season)} for a load as on the last days at this hour"
+    return f"{words}; " * bool(words) + f"{_kept(season)} for a load as on the last days at this hour"
 
 
-def _stands_by(count: float) -> str:
-    return f"{counted(round(count), 'replica')} {'stands' if round(count) == 1 else 'stand'} by"
+def _kept(count: float) -> str:
+    # They are no others: whichever serve.
+    return f"at least {counted(round(count), 'replica')} {'is' if round(count) == 1 else 'are'} kept"
 
 
 def _worth(term: Term) -> str:
@@ -95,5 +101,5 @@ def _number(known: Mapping[str, Term], name: str) -> float | None:
 
 
 def _amount(value: float) -> str:
-    """Three digits at most: nobody decides by the fourth."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.3g}"
+    """Three digits at most: nobody decides by the fourth, nor by a thousandth of a replica or a percent."""
+    return f"{value:.0f}" if value >= 100 else f"{round(value, 2):.2g}" if value < 1 else f"{value:.3g}"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from inference_fleet.api.conditions import Condition, Reason
 from inference_fleet.api.counted import counted, serving
 from inference_fleet.api.reason_meanings import REASON_MEANINGS
-from inference_fleet.api.status import DecisionSummary
+from inference_fleet.api.status import DecisionSummary, Remark
 from inference_fleet.cli.cluster_access import one_line
 from inference_fleet.cli.decision_words import decision_words
 from inference_fleet.cli.deployment_view import NOT_SEEN, DeploymentView, clock, duration
@@ -30,6 +30,11 @@ _FIRST_FIGURES_SECONDS: Final = 60
 _FIRST_FIGURES: Final = "Wait: the first figures come within a minute."
 # A condition tells several refusals in one message; each begins with its field.
 _REFUSALS: Final = re.compile(r"; (?=spec[.\[])")
+# Figures of a decision that has stood for longer are not those of now.
+_OLD_SECONDS: Final = 60
+# A refusal that says itself what would work needs no advice for all refusals of its reason.
+_WAY_OUT: Final = re.compile(r"\. [A-Z]")
+_TOLD: Final = "The message names what would work."
 _OPERATOR_STEP: Final = "See whether the operator runs, and whether it may work in this namespace."
 
 
@@ -72,6 +77,9 @@ def hindrances(deployment: DeploymentView) -> tuple[Hindrance, ...]:
     suspended = deployment.condition("Suspended")
     remarks = deployment.remarks if suspended is None else (suspended,)
     refused = any(each.type == "Accepted" for each in remarks)
+    if refused and deployment.ready != "True" and not deployment.status.accepted_revision:
+        # Nothing runs because of it, and so nothing is measured.
+        remarks = tuple(each for each in remarks if each.type == "Accepted")
     found: dict[str, Hindrance] = {}
     for condition in sorted(remarks, key=_precedence):
         if condition.type in ("Reconciling", "Stalled") and found:
@@ -81,9 +89,9 @@ def hindrances(deployment: DeploymentView) -> tuple[Hindrance, ...]:
         for cause in _REFUSALS.split(one_line(condition.message)):
             if any(cause in each or each in cause for each in found):
                 continue
-            found[cause] = Hindrance(
-                condition=condition.type, reason=condition.reason, cause=cause, next_step=_next_step(condition)
-            )
+            told = condition.type == "Accepted" and _WAY_OUT.search(cause)
+            step = _TOLD if told else _next_step(condition)
+            found[cause] = Hindrance(condition=condition.type, reason=condition.reason, cause=cause, next_step=step)
     return tuple(found.values())
 
 
@@ -166,7 +174,12 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
     decision = scaling.last_decision if scaling else None
     if scaling is not None and decision is not None:
         yield f"why {scaling.desired_replicas}", f"{decision.rule}: {one_line(decision.message or '')}"
-        for words in decision_words(decision.terms or ()):
+        figures = decision_words(decision.terms or ())
+        decided = unix_seconds(decision.time)
+        if figures and decided is not None and now - decided >= _OLD_SECONDS:
+            # The status is written when a decision changes, not with every tick.
+            yield "", f"since {clock(decided, now=now, zone=zone)}, when it was measured:"
+        for words in figures:
             yield "", words
         after = unix_seconds(scaling.scale_down_allowed_after)
         if after is not None and after > now:
@@ -181,7 +194,12 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
     for variant in deployment.status.variants or ():
         yield "variant", _variant(variant.model_dump())
     for warning in deployment.status.warnings or ():
-        yield "warning", one_line(f"{warning.path}: {warning.message} {warning.suggestion or ''}").strip()
+        yield "warning", one_line(f"{warning.path}: {_with_way_out(warning)}")
+
+
+def _with_way_out(warning: Remark) -> str:
+    message = warning.message or ""
+    return f"{message.removesuffix('.')}. {warning.suggestion}" if warning.suggestion else message
 
 
 def _bounds(deployment: DeploymentView) -> dict[str, Any]:

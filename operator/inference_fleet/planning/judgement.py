@@ -75,7 +75,7 @@ def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Con
     decision = facts.decision
     if decision is not None and decision.rule in _LIMITS and decision.limited_by:
         reason = _LIMITS[decision.rule]
-        found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", reason, decision.message))
+        found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", reason, _bound(decision)))
     elif decision is not None and decision.unreachable:
         words = f"{decision.unreachable}; more replicas do not help"
         found.append(_condition(facts, ConditionType.SCALING_LIMITED, "True", Reason.OBJECTIVE_UNREACHABLE, words))
@@ -90,6 +90,14 @@ def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Con
         result = set_condition(result, new, now=now)
     order = [*ALWAYS_PRESENT, *(kind for kind in ConditionType if kind not in ALWAYS_PRESENT)]
     return tuple(sorted(result, key=lambda condition: order.index(ConditionType(condition.type))))
+
+
+def _bound(decision: Decision) -> str:
+    """The same words for as long as the same bound binds: what the load takes now is the decision's to say."""
+    name = ", ".join(decision.limited_by)
+    if decision.rule is Rule.MAXIMUM:
+        return f"{name} allows {decision.total}; the load takes more"
+    return f"{name} decides: {counted(decision.total, 'replica')}"
 
 
 def _accepted(facts: Facts) -> Condition:

@@ -16,8 +16,13 @@ class Bounded(NamedTuple):
     message: str = ""
 
 
-def within_bounds(wanted: int, limits: Limits, *, now: float) -> Bounded:
-    """Clamp to min and max of the object, of the schedules that hold now, and of the variants together."""
+def within_bounds(wanted: int, limits: Limits, *, now: float, boundless: int | None = None) -> Bounded:
+    """Clamp to min and max of the object, of the schedules that hold now, and of the variants together.
+
+    boundless: what would be wanted if the variants had no bounds, where `wanted` keeps them already: 4 at the maximum
+    of 4, and 7 would be wanted, is a bound that binds.
+    """
+    asked = wanted if boundless is None else boundless
     minimum, minimum_name = limits.min_replicas, "scaling.minReplicas"
     maximum, maximum_name = limits.max_replicas, "scaling.maxReplicas"
     floor = sum([variant.min_replicas for variant in limits.variants])
@@ -35,10 +40,10 @@ def within_bounds(wanted: int, limits: Limits, *, now: float) -> Bounded:
         maximum, maximum_name = ceiling, "variants.maxReplicas"
     # A contradiction of bounds is settled for the maximum: it is the one that costs money.
     minimum = min(minimum, maximum)
-    if wanted > maximum:
+    if max(wanted, asked) > maximum <= wanted:
         rule = Rule.SCHEDULE if maximum_name.startswith("schedule") else Rule.MAXIMUM
-        return Bounded(maximum, (maximum_name,), rule, f"{wanted} wanted, {maximum_name} allows {maximum}")
-    if wanted < minimum:
+        return Bounded(maximum, (maximum_name,), rule, f"{max(wanted, asked)} wanted, {maximum_name} allows {maximum}")
+    if min(wanted, asked) < minimum >= wanted:
         rule = Rule.SCHEDULE if minimum_name.startswith("schedule") else Rule.MINIMUM
-        return Bounded(minimum, (minimum_name,), rule, f"{wanted} would do, {minimum_name} keeps {minimum}")
+        return Bounded(minimum, (minimum_name,), rule, f"{min(wanted, asked)} would do, {minimum_name} keeps {minimum}")
     return Bounded(wanted)

@@ -6,9 +6,11 @@ the largest need of the hold window, and then in steps. Unknown never lowers; bo
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Final, NamedTuple
 
+from inference_fleet.api.counted import counted
 from inference_fleet.scaling.attainment import attainments
 from inference_fleet.scaling.bounds import Bounded, within_bounds
 from inference_fleet.scaling.changed import changed
@@ -31,6 +33,8 @@ from inference_fleet.scaling.types import (
 
 # Idleness is believed after this long without a token: shorter than the hold, longer than a gap in a chat.
 IDLE_AFTER_SECONDS: Final = 60.0
+# A maximum that bound is named for so long.
+BOUND_SECONDS: Final = 600.0
 
 
 class _Situation(NamedTuple):
@@ -90,6 +94,7 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     total = sum(current.values())
     needs = learned.needs
     terms: tuple[Term, ...] = ()
+    boundless = None
     unreachable = "" if estimate is None else estimate.unreachable
     if estimate is None:
         carriers = carriers_of(observation, limits)
@@ -102,10 +107,11 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         carried = 0.0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
         situation = _situation(learned, estimate, current, limits, carried=carried, idle=idle, now=now)
         wish = _wish(learned, load, situation, estimate, now=now)
+        boundless = _boundless(wish, situation, estimate, needs, now=now)
         # Without those that stand by: they are no need that lasts because it lasts.
         needs = (*needs, (now, carried / estimate.unit))[-MAXIMUM_NEEDS:]
         terms = _terms(load, estimate, situation.need)
-    bounded = within_bounds(wish.replicas, limits, now=now)
+    bounded = within_bounds(wish.replicas, limits, now=now, boundless=boundless)
     # A recommendation that nobody follows is no step down: the next one is not rate-limited by it.
     lowers = limits.mode is Mode.AUTOMATIC and bounded.replicas < total
     if limits.mode is Mode.AUTOMATIC:
@@ -190,21 +196,46 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
     if situation.idle >= IDLE_AFTER_SECONDS:
         words = f"no request for {situation.idle:.0f} s: {sum(lowered.values())} replicas"
         return _Wish(lowered, Rule.IDLE, words)
-    words = f"{enough} were enough for {HOLD_COLD_STARTS * cold_start:.0f} s"
+    words = f"{counted(enough, 'replica')} {'was' if enough == 1 else 'were'} enough"
+    words += f" for {HOLD_COLD_STARTS * cold_start:.0f} s"
+    words += "; down in steps" if sum(lowered.values()) > enough else ""
     return _Wish(lowered, Rule.DOWN_RATE, words)
 
 
+def _boundless(
+    wish: _Wish, situation: _Situation, estimate: Estimate, needs: tuple[tuple[float, float], ...], *, now: float
+) -> int:
+    """What would be wanted if no variant had bounds: fewer than it has at least, or more than it may have.
+
+    needs: as of `held`. More counts for minutes: a bound that binds every other minute is no news every other minute.
+    """
+    recent = itertools.takewhile(lambda need: now - need[0] <= BOUND_SECONDS, reversed(needs))
+    most = max(situation.wanted, estimate.unit * max((count for _, count in recent), default=0.0))
+    short = most - capacity(wish.fleet, situation.carriers)
+    if short > ROUNDING:
+        return wish.replicas + math.ceil(short / estimate.unit - ROUNDING)
+    # Of pods that did not answer nobody knows that fewer would do.
+    known = wish.rule is not Rule.SIGNALS_UNKNOWN
+    return min(wish.replicas, math.ceil(situation.wanted / estimate.unit - ROUNDING)) if known else wish.replicas
+
+
 def _enough(situation: _Situation, estimate: Estimate) -> str:
-    if max(estimate.standby, estimate.season) > estimate.choice.replicas:
-        return f"{estimate.choice.replicas:.0f} replicas would do; {_stand_by(situation, estimate)}"
-    return f"{sum(situation.need.values())} of {situation.total} replicas carry the load"
+    cheapest = math.ceil(estimate.choice.replicas / estimate.unit - ROUNDING)
+    if cheapest < sum(situation.need.values()) and _stands_by(estimate):
+        return f"{cheapest} would do; {_stand_by(situation, estimate)}"
+    return f"the load takes {sum(situation.need.values())} of {counted(situation.total, 'replica')}"
+
+
+def _stands_by(estimate: Estimate) -> bool:
+    """Whether more are kept for what may come than for what is there and forecast."""
+    return max(estimate.standby, estimate.season) > estimate.choice.replicas
 
 
 def _stand_by(situation: _Situation, estimate: Estimate) -> str:
-    loads = "loads like those that came unforeseen"
+    loads = "bursts like those that came unforeseen"
     if estimate.season > estimate.standby:
         loads = "a load as on the last days at this hour"
-    return f"{sum(situation.need.values())} stand by for {loads}"
+    return f"{sum(situation.need.values())} are kept for {loads}"
 
 
 def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rule, str]:
@@ -213,12 +244,13 @@ def _up(load: FleetLoad, situation: _Situation, estimate: Estimate) -> tuple[Rul
     turned_away = f" ({load.rejected:.0f} were turned away)" if load.rejected else ""
     if estimate.queue_breaks_promise or load.waiting + load.rejected > load.running:
         words = f"{load.running:.0f} requests run and {load.waiting:.0f} wait{turned_away}"
-        return Rule.BACKLOG, f"{words}: {raised} replicas carry them"
+        # Engines hand over nothing of what waits in them.
+        return Rule.BACKLOG, f"{words}: {raised} replicas, so that what comes need not wait"
     if demand > capacity(situation.current, situation.carriers):
-        words = f"{load.running:.0f} requests run and {load.waiting:.0f} wait, as much as {demand:.1f} full replicas do"
-        return Rule.SATURATION, f"{words}{turned_away}: {raised} carry them"
+        words = f"{load.running:.0f} requests run and {load.waiting:.0f} wait, work for {demand:.1f} full replicas"
+        return Rule.SATURATION, f"{words}{turned_away}: {raised} carry it"
     words = f"the load fills {demand:.1f} replicas now and {forecast:.1f} in {estimate.cold_start:.0f} s"
-    if max(estimate.standby, estimate.season) > estimate.choice.replicas:
+    if _stands_by(estimate):
         return Rule.FORECAST, f"{words}{turned_away}; {_stand_by(situation, estimate)}"
     misses = f"{100 * estimate.choice.misses:.2g} % of the requests may be late"
     return Rule.FORECAST, f"{words}{turned_away}: with {raised}, {misses}"
@@ -291,7 +323,7 @@ def _followed(
         replicas.append((carrier.limits.name, count))
         rest -= count
     source = "spec.replicas" if rule is Rule.MANUAL else "/scale"
-    message = f"{source} says {wanted}; the scaler recommends {bounded.replicas} ({wish.message})"
+    message = f"{source} says {wanted}; the scaler recommends {bounded.replicas} ({_message(wish, bounded, load)})"
     return Decision(
         time=now,
         replicas=tuple(replicas),

@@ -40,23 +40,32 @@ def words(*without: str, **changed: str) -> tuple[str, ...]:
 def test_the_load_and_the_number_that_it_needs_are_sentences() -> None:
     assert words() == (
         "0 requests run, 0 wait: work for 0.02 full replicas now, 0.02 expected in 2m, which a start takes",
-        "1 replica costs least: 0.05 % of the requests may be late (0.05 % however many there are); "
-        "to have all in time is worth 0.16 replicas",
+        "1 replica costs least: 0.05 % of the requests may be late then (0.05 % with any number)",
     )
+
+
+def test_the_weight_of_a_late_request_is_told_where_it_weighs() -> None:
+    assert words(price="641")[1].endswith("; 1 % late weighs as much as 6.41 replicas")
 
 
 def test_what_waits_was_turned_away_and_stands_by_is_told_where_there_is_any() -> None:
     load, _, standby = words(running="1", waiting="12.0", rejected="3", demand="4.44", backlog="1.5", standby="2")
-    assert load.startswith("1 request runs, 12 wait, 3 were turned away: work for 4.44 full replicas now and 1.5 for")
-    assert standby == "2 replicas stand by for bursts that no forecast sees"
+    assert load.startswith(
+        "1 request runs, 12 wait, 3 were turned away: work for 4.44 full replicas now, the queue alone"
+    )
+    assert "the queue alone 30 s of work for 1.5, " in load
+    assert standby == "at least 2 replicas are kept for bursts that no forecast sees"
+    assert "queue" not in words(backlog="0.0096")[0]
 
 
 def test_what_is_made_ready_for_its_hour_is_told() -> None:
     term = [Term(name="standby", value=count, unit="replicas") for count in ("0", "2")]
     season = Term(name="season", value="8", unit="replicas")
-    expected = "8 replicas stand by for a load as on the last days at this hour"
+    expected = "at least 8 replicas are kept for a load as on the last days at this hour"
     assert decision_words([term[0], season]) == (expected,)
-    assert decision_words([term[1], season]) == (f"2 replicas stand by for bursts that no forecast sees; {expected}",)
+    assert decision_words([term[1], season]) == (
+        f"at least 2 replicas are kept for bursts that no forecast sees; {expected}",
+    )
 
 
 def test_what_is_not_there_or_no_number_is_not_made_up() -> None:

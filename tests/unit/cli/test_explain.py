@@ -18,7 +18,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.cli.deployment_view import clock, view
 from inference_fleet.cli.explain_report import explain_report, explain_text, hindrances
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
-from inference_fleet.scaling.types import Attainment
+from inference_fleet.scaling.types import Attainment, Term
 
 
 @pytest.fixture
@@ -89,6 +89,26 @@ def test_while_two_revisions_serve_no_more_than_wanted_is_claimed() -> None:
     world.deployment["status"]["readyReplicas"] = 2
     next(c for c in world.deployment["status"]["conditions"] if c["type"] == "Ready")["status"] = "False"
     assert text(world).splitlines()[0].endswith(": 2 replicas serve, 1 wanted.")
+
+
+def test_a_first_spec_that_is_refused_says_only_what_would_work() -> None:
+    world = World(scaling={"mode": "Automatic", "minReplicas": 0, "maxReplicas": 4})
+    world.settle()
+    (hindrance,) = hindrances(view(world.deployment))
+    assert hindrance.cause.startswith("spec.scaling.minReplicas: 0 replicas could never be left again")
+    # Fact and way out are two sentences, and no advice of another kind follows.
+    assert "while no engine runs. Set 1 or more" in hindrance.cause
+    assert "you can" not in text(world)
+
+
+def test_figures_of_a_decision_that_stands_for_long_are_said_to_be_old() -> None:
+    world = settled()
+    world.decide(3, terms=tuple(Term(name, 1.0, "requests") for name in ("running", "waiting", "demand")))
+    world.settle()
+    at_once, later = text(world, later=10).splitlines(), text(world, later=3600).splitlines()
+    figures = "           1 request runs, 1 wait: work for 1 full replicas now"
+    assert at_once[at_once.index(figures) - 1].startswith("why 3")
+    assert later[later.index(figures) - 1] == "           since 15:06:40, when it was measured:"
 
 
 def test_a_suspended_one_says_only_that() -> None:

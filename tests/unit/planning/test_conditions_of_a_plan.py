@@ -34,6 +34,21 @@ def test_a_promise_that_no_replica_can_keep_is_a_condition_and_goes_with_it() ->
     assert limited() == "absent"
 
 
+def test_a_bound_that_binds_is_told_once_however_much_the_load_takes() -> None:
+    world = World()
+    for wanted in (12, 13):
+        words = f"{wanted} wanted, scaling.maxReplicas allows 10"
+        world.decide(10, rule=Rule.MAXIMUM, limited_by=("scaling.maxReplicas",), message=words)
+        world.settle()
+        (limited,) = [c for c in world.status["conditions"] if c["type"] == "ScalingLimited"]
+        assert limited["message"] == "scaling.maxReplicas allows 10; the load takes more"
+    assert world.status["scaling"]["lastDecision"]["message"].startswith("12 wanted")
+    world.decide(4, rule=Rule.SCHEDULE, limited_by=("schedule night",))
+    world.settle()
+    (limited,) = [c for c in world.status["conditions"] if c["type"] == "ScalingLimited"]
+    assert (limited["reason"], limited["message"]) == ("Schedule", "schedule night decides: 4 replicas")
+
+
 def test_a_failing_new_revision_is_named_and_stalls_after_its_deadline() -> None:
     world = World(rollout={"minReadySeconds": 0, "progressDeadlineSeconds": 600})
     world.decide(2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
-from builders.scaling import limits, variant_limits
+from builders.scaling import Scaler, limits, variant, variant_limits
 from inference_fleet.scaling.bounds import within_bounds
-from inference_fleet.scaling.types import Limits, Rule, ScheduleLimit
+from inference_fleet.scaling.types import Limits, Mode, Rule, ScheduleLimit
 
 
 def bounds(*schedules: ScheduleLimit, minimum: int = 2, maximum: int = 6) -> Limits:
@@ -38,3 +39,32 @@ def test_a_schedule_holds_from_its_start_and_no_more_at_its_end(now: float, repl
 def test_bounds_that_contradict_each_other_are_settled_for_the_maximum() -> None:
     bounded = within_bounds(1, bounds(schedule(minimum=8)), now=150.0)
     assert bounded.replicas == 6  # by the minimum it would be 8, which nobody allowed
+
+
+@pytest.mark.parametrize(("ready", "running"), [(1, 600), (3, 600), (3, 1800)])
+def test_a_maximum_that_every_variant_keeps_already_is_named_when_it_binds(ready: int, running: int) -> None:
+    # As of an object whose only variant says no maximum of its own.
+    scaler = Scaler(limits(variant_limits(max_replicas=3), max_replicas=3))
+    for _ in range(3):
+        decision = scaler.tick(variant(at=scaler.now, ready=ready, running=running))
+    assert (decision.total, decision.rule, decision.limited_by) == (3, Rule.MAXIMUM, ("scaling.maxReplicas",))
+    assert re.fullmatch(r"\d+ wanted, scaling.maxReplicas allows 3", decision.message)
+
+
+def test_a_variants_minimum_is_named_when_it_keeps_more_than_would_do() -> None:
+    scaler = Scaler(limits(variant_limits(min_replicas=2)))
+    for _ in range(3):
+        decision = scaler.tick(variant(at=scaler.now, ready=2, running=1))
+    assert (decision.total, decision.rule, decision.limited_by) == (2, Rule.MINIMUM, ("variants.minReplicas",))
+    # Of a pod that did not answer nobody knows it.
+    seen = variant(at=scaler.now, ready=2, running=1)
+    decision = scaler.tick(dataclasses.replace(seen, pods=seen.pods[:1]))
+    assert (decision.total, decision.rule) == (2, Rule.SIGNALS_UNKNOWN)
+
+
+def test_a_limit_that_binds_is_told_by_a_recommendation() -> None:
+    scaler = Scaler(limits(variant_limits(max_replicas=3), max_replicas=3, mode=Mode.EXTERNAL))
+    decision = scaler.tick(variant(at=scaler.now, ready=1, running=600))
+    assert decision.recommended == 3
+    assert " the scaler recommends 3 (" in decision.message
+    assert decision.message.endswith(" wanted, scaling.maxReplicas allows 3)")

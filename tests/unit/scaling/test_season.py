@@ -181,7 +181,7 @@ def test_what_is_made_ready_for_its_hour_is_a_term_and_is_said(load: Callable[[S
     assert decision.rule is Rule.FORECAST
     assert decision.total == 8
     assert {term.name: term.value for term in decision.terms}["season"] == 8
-    assert "8 stand by for a load as on the last days at this hour" in decision.message
+    assert "8 are kept for a load as on the last days at this hour" in decision.message
 
 
 @pytest.mark.parametrize("load", [quiet, idle])

@@ -130,7 +130,7 @@ def test_what_stands_by_is_a_term_and_is_said() -> None:
     terms = {term.name: term.value for term in decision.terms}
     assert decision.rule is Rule.HOLD
     assert terms["standby"] >= 6
-    assert "stand by for loads like those that came unforeseen" in decision.message
+    assert "are kept for bursts like those that came unforeseen" in decision.message
 
 
 def test_larger_replicas_take_over_what_was_learned_of_smaller_ones() -> None:
