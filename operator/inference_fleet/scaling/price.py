@@ -12,6 +12,7 @@ from operator import sub
 from typing import Final
 
 from inference_fleet.scaling.forecast import Outlook
+from inference_fleet.scaling.types import DAY_SECONDS
 from inference_fleet.scaling.violation_curve import LOG_FIRST, LOG_RATIO, Curve
 
 # How many times the mean fleet one would pay for not failing everybody, at a target of 99 %.
@@ -23,9 +24,11 @@ USUAL_TARGET: Final = 0.99
 USUAL_SPENT: Final = 0.95
 STEEPNESS: Final = 8.0
 MOST_SPENT: Final = 2.0
-# Of the budget, kept back for what the window cannot see.
-USED_BUDGET: Final = 0.55
-BUDGET_SECONDS: Final = 24 * 3600.0
+# Of the week's budget so much is meant to be spent: the rest is for what no window can see. A day may be worse than its
+# week by so much before it alone raises the price.
+USED_IN_WEEK: Final = 0.6
+USED_IN_DAY: Final = 0.8
+WEEK_SECONDS: Final = 7 * DAY_SECONDS
 IGNORED_SECONDS: Final = 300.0
 # Replicas that serve one replica's demand where the promise is kept: what recorded days came to.
 USUAL_REPLICAS_PER_DEMAND: Final = 1.8
@@ -37,21 +40,43 @@ NEAR: Final = 4
 
 @dataclass(frozen=True)
 class Budget:
-    """Misses and requests of the last day, decayed."""
+    """Misses and requests of the last day and of the last week, both decayed.
+
+    Bursts come days apart. A price that forgets them in a day is high after a bad one and low before the next, and pays
+    more for the same misses than one that stays between: the week keeps it there, and the day lets it rise in time.
+    """
 
     misses: float = 0.0
     requests: float = 0.0
+    week_misses: float = 0.0
+    week_requests: float = 0.0
 
     def learned(self, *, misses: float, requests: float, seconds: float) -> Budget:
         """With one tick."""
-        kept = math.exp(-seconds / BUDGET_SECONDS)
-        return Budget(self.misses * kept + min(misses, requests), self.requests * kept + requests)
+        misses = min(misses, requests)
+        day, week = math.exp(-seconds / DAY_SECONDS), math.exp(-seconds / WEEK_SECONDS)
+        former = self
+        if self.week_requests < self.requests:
+            # From a checkpoint that knew no week: the day is what is known of it.
+            former = Budget(self.misses, self.requests, self.misses, self.requests)
+        return Budget(
+            former.misses * day + misses,
+            former.requests * day + requests,
+            former.week_misses * week + misses,
+            former.week_requests * week + requests,
+        )
 
     def spent(self, *, target: float, age: float) -> float:
-        """Spent share of the error budget; what is not lived yet counts as nearly spent. age: seconds."""
-        lived = 1 - math.exp(-max(0.0, age - IGNORED_SECONDS) / BUDGET_SECONDS)
-        allowed = USED_BUDGET * (1 - target)
-        seen = self.misses / (allowed * self.requests) if self.requests > 0 else USUAL_SPENT
+        """Spent share of what may be spent of the error budget, of the day's or the week's, whichever is more.
+
+        The part of a day that is not lived yet counts as nearly spent. age: seconds.
+        """
+        lived = 1 - math.exp(-max(0.0, age - IGNORED_SECONDS) / DAY_SECONDS)
+        seen = USUAL_SPENT
+        if self.requests > 0:
+            day = self.misses / (USED_IN_DAY * self.requests)
+            week = self.week_misses / (USED_IN_WEEK * max(self.requests, self.week_requests))
+            seen = max(day, week) / (1 - target)
         return lived * seen + (1 - lived) * USUAL_SPENT
 
 

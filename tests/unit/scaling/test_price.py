@@ -18,9 +18,9 @@ from inference_fleet.scaling.price import (
     price_in_replicas,
     pure_price,
 )
+from inference_fleet.scaling.types import DAY_SECONDS
 from inference_fleet.scaling.violation_curve import Curve, ViolationCurve
 
-DAY = 24 * 3600.0
 SURE = (0.0,)
 CURVE = ViolationCurve().curve()
 
@@ -40,11 +40,44 @@ def test_a_day_that_keeps_the_promise_is_cheaper_than_one_that_does_not() -> Non
         budget = Budget()
         for _ in range(96):
             budget = budget.learned(misses=1e4 * share, requests=1e4, seconds=900.0)
-        return pure_price(budget.spent(target=0.99, age=DAY), target=0.99)
+        return pure_price(budget.spent(target=0.99, age=DAY_SECONDS), target=0.99)
 
     assert price_after_a_day(0.0) == LEAST_PRICE
     assert price_after_a_day(0.02) == MOST_PRICE
-    assert LEAST_PRICE < price_after_a_day(0.005) < price_after_a_day(0.0055) < MOST_PRICE
+    assert LEAST_PRICE < price_after_a_day(0.0055) < price_after_a_day(0.006) < MOST_PRICE
+
+
+def days(*shares: float, budget: Budget | None = None) -> Budget:
+    """One after the other, with these shares of requests missed, evenly over each day."""
+    budget = Budget() if budget is None else budget
+    for share in shares:
+        for _ in range(96):
+            budget = budget.learned(misses=1e4 * share, requests=1e4, seconds=DAY_SECONDS / 96)
+    return budget
+
+
+def test_a_bad_day_keeps_the_price_up_for_days() -> None:
+    after = [days(0.02, *[0.002] * calm).spent(target=0.99, age=10 * DAY_SECONDS) for calm in range(8)]
+    assert after == sorted(after, reverse=True)
+    # Of the day alone two calm days would leave (0.02 e^-2 + 0.002) / 0.01 = 0.47, the least price.
+    assert pure_price(after[2], target=0.99) > START_PRICE
+    assert pure_price(after[7], target=0.99) == LEAST_PRICE
+
+
+def test_a_bad_day_after_a_calm_week_raises_the_price_on_that_day() -> None:
+    calm = days(*[0.0005] * 14)
+    assert pure_price(calm.spent(target=0.99, age=14 * DAY_SECONDS), target=0.99) == LEAST_PRICE
+    bad = days(0.015, budget=calm)
+    assert pure_price(bad.spent(target=0.99, age=15 * DAY_SECONDS), target=0.99) > START_PRICE
+
+
+def test_a_checkpoint_that_knows_no_week_goes_on_with_its_day() -> None:
+    former = Budget(misses=40.0, requests=10_000.0)
+    after = former.learned(misses=1.0, requests=5.0, seconds=15.0)
+    assert after.week_misses == pytest.approx(41.0, rel=1e-3)
+    assert after.week_requests == pytest.approx(10_005.0, rel=1e-3)
+    # The one late request of five is no week.
+    assert after.spent(target=0.99, age=DAY_SECONDS) < 1.0
 
 
 def test_a_stricter_promise_pays_as_many_times_more() -> None:
