@@ -93,7 +93,9 @@ def test_why_the_engine_ended_is_told_with_the_place_and_nothing_else_of_its_log
     world.settle()
     assert world.holds("Ready") == ("False", "UnsupportedFlag")
     told = str(world.deployment["status"])
-    assert f"the engine does not know the flag --no-such-flag (pod {pod['metadata']['name']} on node gpu-7)" in told
+    where = f"(pod {pod['metadata']['name']} on node gpu-7)"
+    fact = "1 pod of the newest revision does not start: the engine does not know the flag --no-such-flag"
+    assert f"{fact} {where}" in told
     assert "hf_secret" not in told
 
 

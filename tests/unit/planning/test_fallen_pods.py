@@ -126,6 +126,16 @@ def test_a_fall_is_told_while_its_replacement_starts() -> None:
     assert "(on node gpu-7)" in (world.condition("Ready") or {})["message"]
 
 
+@pytest.mark.parametrize(("nodes", "told"), [(3, "gpu-1, gpu-2, gpu-3)"), (4, "gpu-1, gpu-2, gpu-3, ...)")])
+def test_of_the_nodes_three_are_named(nodes: int, told: str) -> None:
+    world = lacking()
+    for number in range(1, nodes + 1):
+        fall(world, number=number)
+        world.objects["Pod", f"fallen-{number}"]["spec"]["nodeName"] = f"gpu-{number}"
+    world.reconcile()
+    assert f"(on node {told}" in (world.condition("Ready") or {})["message"]
+
+
 def test_a_fall_long_before_the_newest_pod_says_nothing_of_it() -> None:
     world = lacking()
     fall(world, number=1, at=world.now - 601)

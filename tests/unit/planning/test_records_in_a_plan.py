@@ -49,6 +49,19 @@ def test_the_record_in_force_stays_though_it_is_the_oldest_of_many() -> None:
     assert lengths(world) == {"--max-model-len=8192"}
 
 
+def test_records_are_numbered_in_their_order_and_the_oldest_go_first() -> None:
+    world = World()
+    said = range(1000, 13_000, 1000)
+    for length in said:
+        world.edit(engine=engine(maxModelLen=length))
+        world.settle()
+    records = sorted(world.of("ControllerRevision"), key=lambda record: int(record["revision"]))
+    assert [record["revision"] for record in records] == list(range(3, 13))
+    # With numbers that fall the newest but one would have gone.
+    kept = [record["data"]["spec"]["engine"]["vllm"]["maxModelLen"] for record in records]
+    assert kept == list(said)[2:]
+
+
 def test_a_record_that_another_object_left_is_not_ours() -> None:
     world = World()
     world.settle()
