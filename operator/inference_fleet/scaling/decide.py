@@ -17,6 +17,7 @@ from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.estimate import Estimate, estimated
 from inference_fleet.scaling.fleets import carries, cheaper_fleet, smallest, step_down, wanted_fleet, without_hindrance
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, Held, held, young_until
+from inference_fleet.scaling.learned_variants import starts_known
 from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.signals import FleetLoad, read_signals
 from inference_fleet.scaling.spread import ROUNDING, Carrier, capacity, split_total, together
@@ -41,8 +42,9 @@ class _Situation(NamedTuple):
     """Fleets that the rules look at: replicas by variant.
 
     wanted: what the load takes, in replicas of the first variant; need: the fleet that carries it. hold: what is held;
-    None while the scaler is young. current: what the ReplicaSets ask for. raised: with what the load takes beyond those
-    that serve or will, or with a cheaper fleet beside them. idle: seconds of proved idleness.
+    None while the scaler is young, or how long starts take is unknown. current: what the ReplicaSets ask for. raised:
+    with what the load takes beyond those that serve or will, or with a cheaper fleet beside them. idle: seconds of
+    proved idleness.
     """
 
     wanted: float
@@ -144,7 +146,8 @@ def _situation(
     need = wanted_fleet(wanted, carriers, main=estimate.main, cold_start=cold_start, most=limits.max_replicas)
     assert memory.started is not None
     hold = held(memory.needs, need=wanted / estimate.unit, cold_start=cold_start, started=memory.started, now=now)
-    hold = None if hold is None else Held(hold.replicas * estimate.unit, hold.lets_go)
+    starts_unknown = not starts_known(memory.variants, [carrier.seen for carrier in carriers])
+    hold = None if hold is None or starts_unknown else Held(hold.replicas * estimate.unit, hold.lets_go)
     coming = {carrier.name: carrier.coming for carrier in carriers}
     # Replicas that start count; those without a device or that fail do not, so another variant takes their share: 3
     # wanted of a, 1 of them unschedulable -> 1 of b.
@@ -178,10 +181,16 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
     hold = situation.hold
     if hold is None:
         assert memory.started is not None
+        young = young_until(started=memory.started, cold_start=cold_start)
+        if now >= young:
+            # Without those that will not come: another variant would be given them.
+            coming = {carrier.name: carrier.coming for carrier in situation.carriers}
+            words = f"{need} would do; hold {total}: how long a start takes is not known before some are ready"
+            return _Wish(coming, Rule.HOLD, words if need != total else _enough(situation, estimate))
         words = f"{need} would do; hold {total} in the first minutes, while little is known"
         if need == total:
             words = f"{_enough(situation, estimate)}; none goes in the first minutes"
-        return _Wish(current, Rule.HOLD, words, young_until(started=memory.started, cold_start=cold_start))
+        return _Wish(current, Rule.HOLD, words, young)
     goal = situation.smallest(hold.replicas)
     enough = sum(goal.values())
     if enough == total:

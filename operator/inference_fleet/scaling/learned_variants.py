@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inference_fleet.engine.step_time import StepTimeModel
-from inference_fleet.scaling.cold_start import cold_start_seconds, remembered
+from inference_fleet.scaling.cold_start import KNOWN_AFTER, cold_start_seconds, remembered
 from inference_fleet.scaling.memory import NOTHING_LEARNED, VariantMemory
 from inference_fleet.scaling.signals import FleetLoad
 from inference_fleet.scaling.step_time_fit import step_sample
-from inference_fleet.scaling.types import Limits, Observation
+from inference_fleet.scaling.types import Limits, Observation, VariantObservation
 
 Variants = tuple[tuple[str, VariantMemory], ...]
 
@@ -25,6 +25,16 @@ def with_starts(variants: Variants, observation: Observation) -> Variants:
             known[seen.name] = replace(former, cold_start_seconds=starts)
     names = {seen.name for seen in observation.variants}
     return tuple((name, learned) for name, learned in known.items() if name in names)
+
+
+def starts_known(known: Variants, seen: Sequence[VariantObservation]) -> bool:
+    """Whether enough starts were seen of every variant that starts some now.
+
+    A start that takes longer than is believed never ends where it is given up after what is believed; and what never
+    ends is not learned.
+    """
+    starts = {name: len(learned.cold_start_seconds) for name, learned in known}
+    return all(starts.get(variant.name, 0) >= KNOWN_AFTER for variant in seen if variant.starting)
 
 
 def with_fits(variants: Variants, load: FleetLoad, *, now: float, age: float) -> Variants:

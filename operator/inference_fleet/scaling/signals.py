@@ -129,7 +129,7 @@ def read_signals(
         share=share,
         moving_share=carrying / len(changes) if changes else 1.0,
         pods=tuple(sorted((silent | counters).items())[:MAXIMUM_PODS]),
-        problem=observation.problem or _silence(answered=answered, ready=len(ready)),
+        problem=observation.problem or _silence(answered=answered, ready=len(ready), unborn=unborn),
         arrival_rate=arrival_rate,
     )
 
@@ -173,8 +173,13 @@ def _variant_load(name: str, believed: list[PodSample]) -> VariantLoad:
     return VariantLoad(name, running, waiting, tokens if told else None, share)
 
 
-def _silence(*, answered: int, ready: int) -> str:
-    return f"{ready - answered} of {ready} pods did not answer" if ready else "no replica is ready"
+def _silence(*, answered: int, ready: int, unborn: int) -> str:
+    if not ready:
+        return "no replica is ready"
+    silent = ready - answered
+    # Every start has such a moment: no engine is at fault.
+    why = "too new to have answered" if silent == unborn else "silent"
+    return f"{silent} of {ready} pods {'is' if silent == 1 else 'are'} {why}"
 
 
 def _state(observation: Observation, *, answered: int, ready: int, still: bool) -> SignalState:

@@ -91,6 +91,23 @@ def test_replicas_still_starting_count_as_capacity() -> None:
     assert (decision.total, decision.rule) == (7, Rule.HOLD)
 
 
+def test_none_goes_while_some_start_and_no_start_was_seen_to_end() -> None:
+    """Starts of ten minutes where two are believed: given up after two, none would ever end, and none be learned."""
+    scaler = Scaler(limits())
+    for _ in range(40):
+        decision = scaler.tick(variant(at=scaler.now, ready=2, running=2, desired=3, starting=1))
+        assert (decision.total, decision.rule) == (3, Rule.HOLD)
+    assert "how long a start takes is not known" in decision.message
+
+
+def test_starts_that_are_known_do_not_hold_the_fleet() -> None:
+    scaler, starts, totals = Scaler(limits()), (110.0, 120.0, 130.0), []
+    for _ in range(40):
+        seen = variant(at=scaler.now, ready=2, running=2, desired=3, starting=1, cold_start_seconds=starts)
+        totals.append(scaler.tick(seen).total)
+    assert min(totals) < 3
+
+
 def test_a_variant_without_devices_falls_through_to_the_next() -> None:
     scaler = Scaler(limits(variant_limits("a"), variant_limits("b")))
     decision = scaler.tick(
@@ -304,6 +321,19 @@ def test_what_was_learned_of_cold_starts_outlives_the_pods_it_was_learned_from()
     scaler.tick(variant(at=scaler.now, ready=4, running=40, cold_start_seconds=(20.0, 22.0, 24.0, 26.0)))
     decision = scaler.tick(variant(at=scaler.now, ready=2, running=1, cold_start_seconds=(20.0, 22.0)))
     assert {term.name: term.value for term in decision.terms}["coldStart"] == 26.0
+
+
+def test_a_pod_that_is_silent_and_one_too_new_to_have_answered_are_told_apart() -> None:
+    scaler = Scaler(limits())
+    scaler.tick(variant(at=scaler.now, ready=2, running=20))
+    seen = variant(at=scaler.now, ready=3, running=20)
+    decision = scaler.tick(dataclasses.replace(seen, pods=seen.pods[:2]))
+    assert decision.message.startswith("1 of 3 pods is too new to have answered")
+    scaler = Scaler(limits())
+    scaler.tick(variant(at=scaler.now, ready=3, running=3))
+    seen = variant(at=scaler.now, ready=3, running=3)
+    decision = scaler.tick(dataclasses.replace(seen, pods=seen.pods[:2]))
+    assert decision.message.startswith("1 of 3 pods is silent")
 
 
 def test_a_replica_that_has_just_become_ready_is_not_taken_for_a_silent_one_under_load() -> None:

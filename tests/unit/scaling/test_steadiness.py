@@ -81,7 +81,7 @@ def test_a_pod_that_is_ready_again_brings_no_load_of_its_past(away: int, speaks:
     before = one.memory.forecast.last_demand
     decision = one.hold(1, ready=3, running=12.0)
     assert before is not None
-    assert decision.total == 3
+    assert decision.total <= 3
     assert one.memory.forecast.last_demand == pytest.approx(before, rel=0.5)
 
 
