@@ -206,11 +206,11 @@ class Pulse:
 
 async def tick_of_fleet(deployments: int, *, ticks: int) -> dict[str, Any]:
     """Processor time and longest stall of the operator's tick, once it runs."""
-    patterns = [await _made_by_an_operator(count) for count in REPLICAS]
+    patterns = [await made_by_an_operator(count) for count in REPLICAS]
     store = Store()
     pods: list[Labels] = []
     for number in range(deployments):
-        pods += _put(store, patterns[number % len(patterns)], name=f"model-{number}")
+        pods += put(store, patterns[number % len(patterns)], name=f"model-{number}")
     clock = SteppedClock()
     with prometheus(pods, since=START - 3600.0) as url:
         signals = PrometheusSignals(url)
@@ -247,7 +247,7 @@ async def tick_of_fleet(deployments: int, *, ticks: int) -> dict[str, Any]:
 Kinds = Sequence[tuple[Resource, Object]]
 
 
-async def _made_by_an_operator(replicas: int) -> Kinds:
+async def made_by_an_operator(replicas: int) -> Kinds:
     """The objects of one deployment that runs, as an operator, a ReplicaSet controller and a kubelet leave them."""
     objectives = [
         {
@@ -267,7 +267,7 @@ async def _made_by_an_operator(replicas: int) -> Kinds:
         return [(kind, obj) for kind in kinds for obj in w.cluster.all(kind)]
 
 
-def _put(store: Store, pattern: Kinds, *, name: str) -> list[Labels]:
+def put(store: Store, pattern: Kinds, *, name: str) -> list[Labels]:
     """The pattern under another name into the store; returns its pods as Prometheus knows them."""
     found: list[Labels] = []
     for kind, obj in pattern:

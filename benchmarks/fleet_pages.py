@@ -7,11 +7,13 @@ import multiprocessing
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
+from inference_fleet.adapters.histogram_totals import ALL_DEPLOYMENTS
 from inference_fleet.adapters.prometheus import KV_CACHE_TOKENS_QUERY, POD_QUERIES
 from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES, thresholds_seconds
 
@@ -35,6 +37,9 @@ PROMISED_SECONDS: Mapping[str, float] = {"TimeToFirstToken": 2.5, "InterTokenLat
 
 Labels = Mapping[str, str]
 """Of one pod: namespace, pod, inference_deployment, inference_variant."""
+Some = tuple[frozenset[str], frozenset[str]]
+"""Namespaces and InferenceDeployments that a query is about."""
+_SOME = re.compile(r'namespace=~"([^"]*)",inference_deployment=~"([^"]*)"')
 
 
 def share_within(metric: str, edge_seconds: float) -> float:
@@ -60,39 +65,72 @@ def prometheus(pods: Sequence[Labels], *, since: float) -> Iterator[str]:
 
 def _serve(pods: Sequence[Labels], since: float, port: Connection) -> None:
     signals = {query: signal for signal, query in POD_QUERIES.items()}
-    names = [{"namespace": pod["namespace"], "pod": pod["pod"]} for pod in pods]
+    # No two pods do quite the same.
+    paced = [
+        ({"namespace": pod["namespace"], "pod": pod["pod"]}, pod["inference_deployment"], 0.8 + 0.4 * (n % 7) / 6)
+        for n, pod in enumerate(pods)
+    ]
     fleet: dict[tuple[str, str, str], int] = {}
     for pod in pods:
         key = pod["namespace"], pod["inference_deployment"], pod["inference_variant"]
         fleet[key] = fleet.get(key, 0) + 1
 
-    def rows(query: str, at: float) -> list[tuple[Labels, float]]:
-        if query == KV_CACHE_TOKENS_QUERY:
-            told = {"kv_cache_size_tokens": str(KV_CACHE_TOKENS), "kv_cache_max_concurrency": "48.8"}
-            return [({**name, **told}, 1.0) for name in names]
+    # Asked for every moment of a range.
+    @lru_cache
+    def pods_of(of: Some | None) -> list[tuple[Labels, float]]:
+        return [
+            (name, pace)
+            for name, deployment, pace in paced
+            if of is None or (name["namespace"] in of[0] and deployment in of[1])
+        ]
+
+    @lru_cache
+    def fleets_of(of: Some | None) -> dict[tuple[str, str, str], int]:
+        return {key: count for key, count in fleet.items() if of is None or (key[0] in of[0] and key[1] in of[1])}
+
+    def rows(query: str, at: float, *, of: Some | None = None) -> list[tuple[Labels, float]]:
         if " unless " in query:
             # No engine of this fleet goes or starts again.
             return []
         if "_bucket{" in query:
             (metric,) = [metric for metric, name in OBJECTIVE_FAMILIES.items() if name in query]
             edges = re.compile(query.partition('le=~"')[2].partition('"')[0])
-            found = _buckets(metric, fleet, seconds=at - since)
+            found = _buckets(metric, fleets_of(of), seconds=at - since)
             return [(labels, number) for labels, number in found if edges.fullmatch(labels["le"])]
+        asked_pods = pods_of(of)
+        if query == KV_CACHE_TOKENS_QUERY:
+            told = {"kv_cache_size_tokens": str(KV_CACHE_TOKENS), "kv_cache_max_concurrency": "48.8"}
+            return [({**name, **told}, 1.0) for name, _ in asked_pods]
         signal = signals[query]
-        # No two pods do quite the same.
-        found = [(name, _value(signal, at, since=since, pace=0.8 + 0.4 * (n % 7) / 6)) for n, name in enumerate(names)]
+        found = [(name, _value(signal, at, since=since, pace=pace)) for name, pace in asked_pods]
         return [row for row in found if row[1] > 0] if query.endswith(" > 0") else found
+
+    def vector(query: str, at: float) -> list[Any]:
+        return [{"metric": labels, "value": [at, repr(number)]} for labels, number in rows(query, at)]
+
+    def matrix(query: str, moments: Sequence[float]) -> list[Any]:
+        some = _SOME.search(query)
+        of = (frozenset(some[1].split("|")), frozenset(some[2].split("|"))) if some else None
+        query = _SOME.sub(ALL_DEPLOYMENTS, query)
+        series: dict[tuple[tuple[str, str], ...], list[tuple[float, str]]] = {}
+        for at in moments:
+            for labels, number in rows(query, at, of=of):
+                series.setdefault(tuple(labels.items()), []).append((at, repr(number)))
+        return [{"metric": dict(labels), "values": values} for labels, values in series.items()]
 
     class Answers(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            asked = parse_qs(urlparse(self.path).query)
-            at = float(asked["time"][0])
-            result: list[Any] = [
-                {"metric": labels, "value": [at, repr(number)]} for labels, number in rows(asked["query"][0], at)
-            ]
-            said = {"status": "success", "data": {"resultType": "vector", "result": result}}
+            path = urlparse(self.path)
+            asked = {name: values[0] for name, values in parse_qs(path.query).items()}
+            if path.path.endswith("/query_range"):
+                first, step = float(asked["start"]), float(asked["step"])
+                count = round((float(asked["end"]) - first) / step) + 1
+                kind, result = "matrix", matrix(asked["query"], [first + step * place for place in range(count)])
+            else:
+                kind, result = "vector", vector(asked["query"], float(asked["time"]))
+            said = {"status": "success", "data": {"resultType": kind, "result": result}}
             body = json.dumps(said, separators=(",", ":")).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")

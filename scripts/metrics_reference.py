@@ -96,7 +96,7 @@ def own_series() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
         if isinstance(metric, MetricWrapperBase):
             yield _queried(metric._name, metric._type), metric._type, tuple(metric._labelnames), metric._documentation
 
-    nobody: Any = SimpleNamespace(scaled={}, deployments=lambda: ())
+    nobody: Any = SimpleNamespace(scaled={}, waiting={}, deployments=lambda: ())
     for family in (*_queue_metrics(cast(Any, _EmptyQueue())), *fleet_metrics(nobody, nobody, now=0)):
         yield (
             _queried(family.name, family.type),

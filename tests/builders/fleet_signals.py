@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from builders.pod_life import PodLife
-from inference_fleet.adapters.ports import FleetSamples, PastSamples, PodKey, Promised
+from inference_fleet.adapters.ports import DeploymentKey, FleetSamples, PastSamples, PodKey, Promised
 from inference_fleet.api.names import LABEL_DEPLOYMENT
 from inference_fleet.scaling.types import PodSample
 
@@ -56,7 +56,9 @@ class FleetSignals:
             self.recorded.append((at, answer))
         return answer
 
-    async def past(self, *, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
+    async def past(
+        self, *, moments: Sequence[float], promised: Collection[Promised], of: Collection[DeploymentKey]
+    ) -> PastSamples:
         if self.recorded is None:
             return PastSamples(problem="Prometheus cannot be asked")
         known = [(at, [fleet for time, fleet in self.recorded if time <= at][-1:]) for at in moments]

@@ -23,10 +23,12 @@ LONGEST_PAUSE_SECONDS: Final = 300.0
 # An engine that was silent this long is a new one when it speaks again.
 REMEMBERED_SECONDS: Final = 24 * 3600.0
 
+# Every query selects by this; who asks about some deployments alone puts other matchers in its place.
+ALL_DEPLOYMENTS: Final = 'inference_deployment!=""'
 _VARIANT: Final = "namespace, inference_deployment, inference_variant"
 # Asked only when an engine speaks again after a long silence.
 RETURNED_QUERY: Final = (
-    f'count by ({_VARIANT}, pod) (vllm:num_requests_running{{inference_deployment!="",inference_variant!=""}})'
+    f'count by ({_VARIANT}, pod) (vllm:num_requests_running{{{ALL_DEPLOYMENTS},inference_variant!=""}})'
 )
 
 Row = tuple[Mapping[str, str], float]
@@ -136,7 +138,7 @@ def _edges(edges_seconds: Iterable[float]) -> str:
 
 def _said(metric: str, edges: str, *, milliseconds: int = 0) -> str:
     """By pod and core, the last sample of the minutes before. Of two that report the same engine the larger counts."""
-    selector = f'{{inference_deployment!="",le=~"{edges}"}}[{KEPT_SECONDS}s]'
+    selector = f'{{{ALL_DEPLOYMENTS},le=~"{edges}"}}[{KEPT_SECONDS}s]'
     offset = f" offset {milliseconds}ms" if milliseconds else ""
     series = f"{OBJECTIVE_FAMILIES[metric]}_bucket{selector}{offset}"
     return f"max by ({_VARIANT}, pod, engine, le) (last_over_time({series}))"

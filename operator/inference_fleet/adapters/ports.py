@@ -169,6 +169,8 @@ PodKey = tuple[str, str]
 """(namespace, pod name)."""
 VariantKey = tuple[str, str, str]
 """(namespace, InferenceDeployment, variant)."""
+DeploymentKey = tuple[str, str]
+"""(namespace, InferenceDeployment)."""
 Promised = tuple[str, float]
 """(metric, threshold in seconds) of an objective."""
 
@@ -207,8 +209,11 @@ class Signals(Protocol):
         """
         ...
 
-    async def past(self, *, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
-        """The same at evenly spaced moments of the past, by one range query per signal.
+    async def past(
+        self, *, moments: Sequence[float], promised: Collection[Promised], of: Collection[DeploymentKey]
+    ) -> PastSamples:
+        """The same at evenly spaced moments of the past, of these deployments, by one range query per signal. Others
+        that have the namespace of one and the name of another may be among them. It never keeps `sample` waiting.
 
         Never raises: a failure is a `problem`.
         """

@@ -1,14 +1,16 @@
-"""The metrics of the whole fleet from Prometheus: one instant query per signal, believed value by value."""
+"""The metrics of the whole fleet from Prometheus: one query per signal, believed value by value."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,9 +19,9 @@ import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from urllib3.util.retry import Retry
 
-from inference_fleet.adapters.histogram_totals import HistogramTotals, Query, Row, number_of
+from inference_fleet.adapters.histogram_totals import ALL_DEPLOYMENTS, HistogramTotals, Query, Row, number_of
 from inference_fleet.adapters.past_window import PastWindow
-from inference_fleet.adapters.ports import FleetSamples, PastSamples, PodKey, Promised
+from inference_fleet.adapters.ports import DeploymentKey, FleetSamples, PastSamples, PodKey, Promised
 from inference_fleet.scaling.types import PodSample
 
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
@@ -28,11 +30,11 @@ READ_TIMEOUT_SECONDS: Final = 4.0
 QUERY_TIMEOUT: Final = "3s"
 # All signals together; a tick comes every 15 s.
 SAMPLE_TIMEOUT_SECONDS: Final = 10.0
-# All signals of one part of the past; it is asked for once, when the operator starts.
+# All signals of one part of the past.
 PAST_TIMEOUT_SECONDS: Final = 10.0
 LONGEST_PROBLEM: Final = 200
 
-_SELECTOR: Final = '{inference_deployment!=""}'
+_SELECTOR: Final = f"{{{ALL_DEPLOYMENTS}}}"
 _POD: Final = "namespace, pod"
 # Labels by which one engine's series differ: its cores (data parallel), why a request ended or was turned away.
 _OWN: Final = "engine, finished_reason, reason"
@@ -76,6 +78,10 @@ class _Unreadable(Exception):
     """Prometheus answered, but not with what was asked for."""
 
 
+class _GivenUp(Exception):
+    """Nobody waits for the answer any more."""
+
+
 _NOT_REACHED: Final = (requests.RequestException, PrometheusApiClientException, OSError)
 _NO_ANSWER: Final = (*_NOT_REACHED, _Unreadable, ValueError, KeyError, TypeError, AttributeError)
 
@@ -100,7 +106,9 @@ class _SecretFromFile(requests.auth.AuthBase):
 
 
 class PrometheusSignals:
-    """Signals port. requests is not promised to be thread-safe, so one thread of its own asks."""
+    """Signals port. requests is not promised to be thread-safe: one thread asks about now, and another, with a
+    connection of its own, about the past.
+    """
 
     def __init__(
         self,
@@ -114,23 +122,15 @@ class PrometheusSignals:
         arrivals_query: str | None = None,
     ) -> None:
         self._arrivals_query = arrivals_query
-        session = requests.Session()
-        session.headers.update(headers)
-        session.trust_env = False
-        session.verify = ca_file or True
-        secret_file = token_file or password_file
-        if secret_file is not None:
-            session.auth = _SecretFromFile(Path(secret_file), user=user)
-        self._client = PrometheusConnect(
-            url,
-            session=session,
-            timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-            retry=Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+        auth = _SecretFromFile(Path(secret), user=user) if (secret := token_file or password_file) else None
+        self._client, self._past_client = (
+            _connected(url, auth=auth, verify=ca_file or True, headers=headers) for _ in range(2)
         )
-        self._session = session
         self._totals = HistogramTotals()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
         self._under_way: asyncio.Future[FleetSamples] | None = None
+        self._past_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus-past")
+        self._past_under_way: asyncio.Future[PastSamples] | None = None
 
     async def sample(self, *, at: float, promised: Collection[Promised]) -> FleetSamples:
         """See Signals."""
@@ -142,18 +142,27 @@ class PrometheusSignals:
         except TimeoutError:
             return FleetSamples(problem=f"Prometheus took longer than {SAMPLE_TIMEOUT_SECONDS:.0f} s")
 
-    async def close(self) -> None:
-        """Let the thread end."""
-        self._session.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    async def past(self, *, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
+    async def past(
+        self, *, moments: Sequence[float], promised: Collection[Promised], of: Collection[DeploymentKey]
+    ) -> PastSamples:
         """See Signals."""
-        asked = asyncio.get_running_loop().run_in_executor(self._pool, self._ask_past, moments, promised)
+        if self._past_under_way is not None and not self._past_under_way.done():
+            return PastSamples(problem="Prometheus has not answered the last range queries yet")
+        given_up = threading.Event()
+        asked = partial(self._ask_past, moments, promised, of, given_up)
+        self._past_under_way = asyncio.get_running_loop().run_in_executor(self._past_pool, asked)
         try:
-            return await asyncio.wait_for(asyncio.shield(asked), PAST_TIMEOUT_SECONDS)
+            return await asyncio.wait_for(asyncio.shield(self._past_under_way), PAST_TIMEOUT_SECONDS)
         except TimeoutError:
             return PastSamples(problem=f"Prometheus took longer than {PAST_TIMEOUT_SECONDS:.0f} s")
+        finally:
+            given_up.set()
+
+    async def close(self) -> None:
+        """Let the threads end."""
+        for client, pool in ((self._client, self._pool), (self._past_client, self._past_pool)):
+            client.close()
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, at: float, promised: Collection[Promised]) -> FleetSamples:
         try:
@@ -162,12 +171,25 @@ class PrometheusSignals:
         except _NO_ANSWER as error:
             return FleetSamples(problem=self._problem(error))
 
-    def _ask_past(self, moments: Sequence[float], promised: Collection[Promised]) -> PastSamples:
-        window, totals = PastWindow(self._range, moments), HistogramTotals()
+    def _ask_past(
+        self,
+        moments: Sequence[float],
+        promised: Collection[Promised],
+        of: Collection[DeploymentKey],
+        given_up: threading.Event,
+    ) -> PastSamples:
+        def ask(query: str, at: Sequence[float]) -> list[Any]:
+            if given_up.is_set():
+                raise _GivenUp
+            return self._range(query, at)
+
+        window, totals = PastWindow(ask, moments, of=of), HistogramTotals()
         try:
             return PastSamples(
                 tuple((at, read_fleet(window.query, at=at, promised=promised, totals=totals)) for at in moments)
             )
+        except _GivenUp:
+            return PastSamples(problem="nobody waits for the answer")
         except _NO_ANSWER as error:
             return PastSamples(problem=self._problem(error))
 
@@ -192,7 +214,7 @@ class PrometheusSignals:
         return found
 
     def _range(self, query: str, moments: Sequence[float]) -> list[Any]:
-        answer = self._client.custom_query_range(
+        answer = self._past_client.custom_query_range(
             query,
             start_time=datetime.fromtimestamp(moments[0], tz=UTC),
             end_time=datetime.fromtimestamp(moments[-1], tz=UTC),
@@ -208,6 +230,22 @@ class PrometheusSignals:
         if not isinstance(answer, list):
             raise _Unreadable("the result is no list")
         return _rows(answer)
+
+
+def _connected(
+    url: str, *, auth: requests.auth.AuthBase | None, verify: str | bool, headers: Mapping[str, str]
+) -> PrometheusConnect:
+    session = requests.Session()
+    session.headers.update(headers)
+    session.trust_env = False
+    session.verify = verify
+    session.auth = auth
+    return PrometheusConnect(
+        url,
+        session=session,
+        timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+        retry=Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+    )
 
 
 def read_fleet(query: Query, *, at: float, promised: Collection[Promised], totals: HistogramTotals) -> FleetSamples:

@@ -121,6 +121,9 @@ class Checkpoints:
         deployment = self._store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1])
         if entry is None or deployment is None or deployment["metadata"]["uid"] != entry.uid:
             return
+        if key in self._tick.waiting:
+            # What was lived since the start looks recent and knows little: a successor is to ask for the rest, too.
+            return
         text = entry.memory.to_json()
         written = self._written.get(key)
         if written is not None and written.text == text:

@@ -37,6 +37,12 @@ def fleet_metrics(store: Store, tick: FleetTick, *, now: float) -> Iterable[Metr
         "By how much the scaler's forecasts of the last three hours were off: 0.25 is a quarter up or down.",
         _forecast_errors(tick),
     )
+    yield object_gauge(
+        "inference_fleet_replay_pending",
+        "1 while no replica is taken away because the scaler, which started without a recent memory, has yet to go"
+        " through the last half hour.",
+        ((key, 1.0) for key in tick.waiting),
+    )
     deployments = {key: store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1]) for key in store.deployments()}
     statuses = {key: (obj or {}).get("status") or {} for key, obj in deployments.items()}
     yield object_gauge(

@@ -142,6 +142,7 @@ class Loop:
                     tasks,
                     self.queue.run_timer(),
                     self.tick.run(),
+                    self._refill.run(),
                     self._resync(),
                     self._save(),
                     self._events.run(),
@@ -184,7 +185,7 @@ class Loop:
         for reflector in self.reflectors:
             await reflector.synced.wait()
         await self.checkpoints.load()
-        await self._refill.run()
+        self._refill.begin()
         await self.tick.tick()
         self.last_resync = self._clock.monotonic()
         for key in self.store.deployments():

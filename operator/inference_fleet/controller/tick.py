@@ -6,11 +6,13 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from inference_fleet.adapters.ports import Clock, FleetSamples, Signals
 from inference_fleet.adapters.resources import INFERENCE_DEPLOYMENTS
 from inference_fleet.controller.collector import collect_young
+from inference_fleet.controller.replay import with_last_look
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import Telemetry
 from inference_fleet.controller.work_queue import Key, WorkQueue
@@ -24,7 +26,7 @@ from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.grants import allocate
 from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.types import Decision, Limits, Observation, PodSample
+from inference_fleet.scaling.types import Decision, Limits, Observation, PodSample, Rule
 
 # Objects decided in one go before others get their turn; one takes up to a millisecond.
 BATCH: Final = 5
@@ -49,13 +51,27 @@ class Scaled:
     seen: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """An object that no replica is taken from before its scaler has gone through the last half hour, or until then.
+
+    memory: as it was at the start of the operator, which was at `begun` (unix seconds, as `until`).
+    """
+
+    uid: str
+    memory: ScalerMemory
+    begun: float
+    until: float
+
+
 @dataclass
 class FleetTick:
     """Holds the last decision and the scaler's memory of every object.
 
     seconds: between two ticks. last_tick: monotonic seconds at the end of the last one, None before the first.
     remembered: memories of objects that are not being decided on, by (key, uid): as read back at the start, or from
-    before they were suspended.
+    before they were suspended. waiting: those that lack the last minutes and may still be told of them. looked_at: when
+    the fleet was last looked at (unix seconds).
     """
 
     store: Store
@@ -66,6 +82,8 @@ class FleetTick:
     seconds: float
     remembered: dict[tuple[Key, str], ScalerMemory] = field(default_factory=dict)
     scaled: dict[Key, Scaled] = field(default_factory=dict)
+    waiting: dict[Key, Waiting] = field(default_factory=dict)
+    looked_at: float | None = None
     last_tick: float | None = None
     _studied: dict[Key, tuple[Snapshot, Study]] = field(default_factory=dict, repr=False)
 
@@ -92,6 +110,21 @@ class FleetTick:
         if (entry := self.scaled.get(key)) is not None:
             seen = {name: min(entry.seen.get(name, 0), count) for name, count in entry.decision.replicas}
             self.scaled[key] = dataclasses.replace(entry, seen=seen)
+
+    def caught_up(self, key: Key, replayed: ScalerMemory | None) -> None:
+        """The object waits no more. replayed: what the last minutes taught; None: nothing, what was lived since counts.
+
+        The last tick that was lived is learned on top. Not even what the half hour shows lowers anything before a cold
+        start has passed.
+        """
+        waited = self.waiting.pop(key, None)
+        entry = self.scaled.get(key)
+        if waited is None or entry is None or entry.uid != waited.uid:
+            return
+        memory = entry.memory
+        if replayed is not None:
+            memory = with_last_look(replayed, entry.observation, entry.limits, at=entry.decision.time)
+        self.scaled[key] = dataclasses.replace(entry, memory=dataclasses.replace(memory, last_down=self.clock.now()))
 
     def pod_loads(self, key: Key) -> Mapping[str, float]:
         """Requests that each pod of the object runs and queues."""
@@ -120,7 +153,7 @@ class FleetTick:
         if fleet.problem:
             _log.warning("signals are unknown: %s", fleet.problem)
         samples = _by_namespace(fleet)
-        now = self.clock.now()
+        now = self.looked_at = self.clock.now()
         news = []
         for number, key in enumerate(self.store.deployments(), start=1):
             try:
@@ -164,7 +197,11 @@ class FleetTick:
         if former is not None and former.uid != uid:
             former = None
         memory = former.memory if former else self.remembered.get((key, uid), ScalerMemory.empty())
-        decision, memory = decide(memory, observation, studied.limits, now)
+        waits = self.waiting.get(key)
+        if waits is not None and waits.uid == uid:
+            decision, memory = _held(memory, observation, studied.limits, waits, now=now)
+        else:
+            decision, memory = decide(memory, observation, studied.limits, now)
         self.remembered.pop((key, uid), None)
         seen = current_replicas(studied.pools, recorded=recorded)
         self.scaled[key] = Scaled(uid, memory, decision, studied.limits, observation, seen)
@@ -200,6 +237,8 @@ class FleetTick:
             del self.scaled[key]
         for key in self._studied.keys() - there:
             del self._studied[key]
+        for key in [key for key, waits in self.waiting.items() if self._uid(key) != waits.uid]:
+            del self.waiting[key]
         for key, uid in [of for of in self.remembered if self._uid(of[0]) != of[1]]:
             # Also where a successor has taken the name.
             del self.remembered[key, uid]
@@ -223,6 +262,22 @@ def _news(decision: Decision) -> tuple[object, ...]:
         decision.signals,
         bool(decision.unreachable),
     )
+
+
+def _held(
+    memory: ScalerMemory, observation: Observation, limits: Limits, waits: Waiting, *, now: float
+) -> tuple[Decision, ScalerMemory]:
+    """Decided as always, but that no step down is due; a decision that holds says why."""
+    decision, memory = decide(dataclasses.replace(memory, last_down=now), observation, limits, now)
+    current = sum(variant.desired for variant in observation.variants)
+    if decision.rule not in (Rule.HOLD, Rule.DOWN_RATE) or decision.total < current:
+        return decision, memory
+    begun, until = (datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S") for at in (waits.begun, waits.until))
+    words = (
+        f"hold {decision.total}: the operator started at {begun} UTC without a recent memory of it and reads the last"
+        f" half hour back from Prometheus first, until {until} at the latest"
+    )
+    return dataclasses.replace(decision, rule=Rule.HOLD, message=words), memory
 
 
 def _attainment_is_news(snapshot: Snapshot, decision: Decision, *, now: float) -> bool:
