@@ -18,7 +18,7 @@ from inference_fleet.planning.writes import Create, Delete, EventNote, ObjectRef
 from inference_fleet.workload.replica_set import rendered_of, replica_set
 from inference_fleet.workload.retire import RETIRING_COST, Retiree, retirement_order
 from inference_fleet.workload.revision import revision_of
-from inference_fleet.workload.rollout import PoolState, PoolTarget, Standing, key, step
+from inference_fleet.workload.rollout import PoolState, PoolTarget, Standing, key, paused_pools, step
 
 # Empty ReplicaSets that are kept, so that a spec edited back finds its former pool.
 KEPT_EMPTY_POOLS: Final = 2
@@ -103,7 +103,7 @@ def pool_targets(
         states.append(
             PoolState(variant=variant, revision=revision, standing=Standing.CURRENT, replicas=0, ready=0, available=0)
         )
-    return step(states, desired=desired, surge=surge, most=most, paused=paused)
+    return step(paused_pools(states) if paused else states, desired=desired, surge=surge, most=most)
 
 
 def pool_writes(

@@ -55,19 +55,13 @@ def surge_of(max_surge: int | str, *, desired: int) -> int:
     return max(1, -(-desired * int(max_surge.rstrip("%")) // 100))
 
 
-def step(
-    pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, most: int, paused: bool
-) -> tuple[PoolTarget, ...]:
+def step(pools: Sequence[PoolState], *, desired: Mapping[str, int], surge: int, most: int) -> tuple[PoolTarget, ...]:
     """Targets of all pools, given oldest first. A variant in `desired` has one current pool, if only an empty one.
 
-    surge: replicas of a variant beyond its desired ones; most: of all pools together. paused: of each variant the pool
-    with most replicas follows the load, the others stay as they are.
+    surge: replicas of a variant beyond its desired ones; most: of all pools together.
 
     Examples (old, new, desired 4, surge 1): 4, 0 -> 4, 1; when the new one is available 3, 1 -> 3, 2; ... -> 0, 4.
-    Paused at 3, 1: stays so; desired 6 -> 5, 1.
     """
-    if paused:
-        pools = _paused(pools)
     goals = {key(pool): _goal(pool, pools, desired, surge=surge) for pool in pools}
     spare = sum(_serving(pool) for pool in pools) - sum(desired.values())
     targets = {}
@@ -97,6 +91,22 @@ def step(
         )
         for pool in pools
     )
+
+
+def paused_pools(pools: Sequence[PoolState]) -> tuple[PoolState, ...]:
+    """The pools of a rollout that is paused: of each variant the one with most replicas scales, the rest is kept.
+
+    Examples of a step from there (old, new, surge 1), paused at 3, 1: desired 4 -> stays so; desired 6 -> 5, 1.
+    """
+    result = []
+    for pool in pools:
+        family = [other for other in pools if other.variant == pool.variant and other.standing is not Standing.LEFT]
+        if pool.standing is Standing.LEFT:
+            result.append(pool)
+            continue
+        largest = max(family, key=lambda other: (_working(other), other.standing is Standing.CURRENT))
+        result.append(replace(pool, standing=Standing.CURRENT if pool is largest else Standing.KEPT))
+    return tuple(result)
 
 
 _LEAVING_ORDER = {Standing.LEFT: 0, Standing.SUPERSEDED: 1, Standing.CURRENT: 2, Standing.KEPT: 3}
@@ -157,19 +167,6 @@ def _free(pool: PoolState, pools: Sequence[PoolState]) -> int:
         return pool.replicas - pool.ready
     proved = any(p.variant == pool.variant and p.standing is Standing.CURRENT and p.available for p in pools)
     return pool.replicas - pool.ready if proved else pool.broken
-
-
-def _paused(pools: Sequence[PoolState]) -> tuple[PoolState, ...]:
-    """Of each variant the pool with the most replicas counts as current, the rest is kept."""
-    result = []
-    for pool in pools:
-        family = [other for other in pools if other.variant == pool.variant and other.standing is not Standing.LEFT]
-        if pool.standing is Standing.LEFT:
-            result.append(pool)
-            continue
-        largest = max(family, key=lambda other: (_working(other), other.standing is Standing.CURRENT))
-        result.append(replace(pool, standing=Standing.CURRENT if pool is largest else Standing.KEPT))
-    return tuple(result)
 
 
 def _working(pool: PoolState) -> int:

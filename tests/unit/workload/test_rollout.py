@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_fleet.workload.rollout import PoolState, Standing, step, surge_of
+from inference_fleet.workload.rollout import PoolState, Standing, paused_pools, step, surge_of
 
 C, S, L = Standing.CURRENT, Standing.SUPERSEDED, Standing.LEFT
 
@@ -26,7 +26,8 @@ def pool(revision: str, standing: Standing, replicas: int, **seen: int) -> PoolS
 
 
 def after(*pools: PoolState, desired: int, surge: int = 1, most: int = 1000, paused: bool = False) -> dict[str, int]:
-    targets = step(pools, desired={"a": desired}, surge=surge, most=most, paused=paused)
+    found = paused_pools(pools) if paused else pools
+    targets = step(found, desired={"a": desired}, surge=surge, most=most)
     return {target.revision: target.replicas for target in targets}
 
 
@@ -138,7 +139,7 @@ def test_paused_with_a_revision_that_cannot_start_the_other_one_carries_all() ->
 
 def test_paused_every_variant_has_a_pool_of_its_own_that_scales() -> None:
     pools = [pool("a-old", S, 3), pool("a-new", C, 1), replace(pool("b", C, 1), variant="b")]
-    targets = step(pools, desired={"a": 5, "b": 2}, surge=1, most=1000, paused=True)
+    targets = step(paused_pools(pools), desired={"a": 5, "b": 2}, surge=1, most=1000)
     assert [target.replicas for target in targets] == [4, 1, 2]
 
 
@@ -195,7 +196,7 @@ def test_no_step_lowers_ready_capacity_below_what_is_needed(
     for index, (state, standing) in enumerate(zip((first, second, third), (C, S, L), strict=True)):
         seen = {"ready": state.ready, "available": state.available, "broken": state.broken}
         pools.append(pool(f"r{index}", standing, state.replicas, **seen))
-    targets = step(pools, desired={"a": desired}, surge=surge, most=most, paused=False)
+    targets = step(pools, desired={"a": desired}, surge=surge, most=most)
     before = sum(state.ready for state in pools)
     ready = sum(min(state.ready, target.replicas) for state, target in zip(pools, targets, strict=True))
     assert ready >= min(before, desired)
