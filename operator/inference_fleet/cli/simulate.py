@@ -161,9 +161,10 @@ def table(document: Mapping[str, Any]) -> str:
     cost = f"{result['replicaHours']:.2f} replica-hours"
     all_judged = result["sent"] == scenario["requests"]
     judged = "" if all_judged else f"; judged after the first {_span(scenario['warmUpSeconds'])}"
+    noun = "request" if scenario["requests"] == 1 else "requests"
     lines = [
         f"{scenario['trace']}: {verdict}, with {result['meanReplicas']:.2f} replicas on average ({name})",
-        f"  traffic     {scenario['requests']:,} requests in {_span(scenario['spanSeconds'])}"
+        f"  traffic     {scenario['requests']:,} {noun} in {_span(scenario['spanSeconds'])}"
         f" ({scenario['traceClass']}), seed {scenario['seed']}{judged}",
         f"  promise     {_percent(result['attainmentPercent'])} of all; {_worst(scenario, result)};"
         f" {result['failed']:,} of {result['sent']:,} {'requests' if all_judged else 'judged requests'} failed",
@@ -192,6 +193,8 @@ def _window(scenario: Mapping[str, Any]) -> str:
 
 
 def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 

@@ -127,6 +127,13 @@ def test_a_table_says_what_was_kept(trace: Path, capsys: pytest.CaptureFixture[s
     assert any(line.startswith("  first token p50 ") and line.endswith("(2.50 s promised)") for line in rest)
 
 
+def test_a_trace_of_one_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "one.csv"
+    trace.write_text("arrival_s,input_tokens,output_tokens\n5,100,20\n")
+    assert run(["simulate", "--trace", str(trace), "--policy", "static", *SMALL]) == EXIT_OK
+    assert "  traffic     1 request in 5 s (smooth), seed 0" in capsys.readouterr().out.splitlines()
+
+
 def test_a_broken_promise_stands_in_the_first_line(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["simulate", "--trace", str(trace), "--policy", "static", "--replicas", "1", "--first-token", "0.001"]
     assert run([*argv, *SMALL]) == EXIT_OK
