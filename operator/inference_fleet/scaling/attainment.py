@@ -56,18 +56,14 @@ def attainments(
 ) -> tuple[Attainment, ...]:
     """What was kept of these objectives; nothing of one that no request was judged by in its window."""
     known = {entry.promise: entry.hours for entry in memory}
-    return tuple(
-        Attainment(
-            objective=objective.name,
-            target=objective.target,
-            requests=sum([hour.requests for hour in hours]),
-            misses=sum([hour.misses for hour in hours]),
-            since=hours[0].start,
-            window_seconds=objective.window_seconds,
-        )
-        for objective in objectives
-        if (hours := _within(known.get(_promise(objective), ()), window=objective.window_seconds, now=now))
-    )
+    kept = []
+    for objective in objectives:
+        window = objective.window_seconds
+        hours = _within(known.get(_promise(objective), ()), window=window, now=now)
+        if hours:
+            requests, misses = sum([hour.requests for hour in hours]), sum([hour.misses for hour in hours])
+            kept.append(Attainment(objective.name, objective.target, requests, misses, hours[0].start, window))
+    return tuple(kept)
 
 
 def _promise(objective: ObjectiveLimit) -> str:

@@ -348,11 +348,11 @@ def _followed(
 def _terms(load: FleetLoad, estimate: Estimate, need: dict[str, int]) -> tuple[Term, ...]:
     seen, carriers = load.sample_time, estimate.carriers
     return (
-        Term("running", load.running, "requests", sample_time=seen),
-        Term("waiting", load.waiting, "requests", sample_time=seen),
-        Term("rejected", load.rejected, "requests", sample_time=seen),
-        Term("demand", estimate.demand, "replicas", sample_time=seen),
-        Term("backlog", estimate.backlog, "replicas", sample_time=seen),
+        Term("running", load.running, "requests", None, seen),
+        Term("waiting", load.waiting, "requests", None, seen),
+        Term("rejected", load.rejected, "requests", None, seen),
+        Term("demand", estimate.demand, "replicas", None, seen),
+        Term("backlog", estimate.backlog, "replicas", None, seen),
         Term("forecast", estimate.outlook.demand, "replicas", math.ceil(estimate.choice.replicas - ROUNDING)),
         Term("expectedMisses", 100 * estimate.choice.misses, "percent of requests"),
         Term("unavoidableMisses", 100 * estimate.floor, "percent of requests"),

@@ -104,11 +104,10 @@ def rates_of(load: FleetLoad, traffic: Traffic) -> Rates | None:
     arrivals = prompt = generated = 0.0
     mean_prompt, mean_output = traffic.mean_prompt, traffic.mean_output
     for change in load.changes:
-        came = (change.finished + change.begun + change.queued + change.rejected) / change.seconds
-        arrivals += came
-        prompt += (change.prompt + (change.queued + change.rejected) * mean_prompt) / change.seconds
-        under_way = change.begun + change.queued + change.rejected
-        generated += (change.generated + under_way * mean_output) / change.seconds
+        seconds, begun, queued, rejected = change.seconds, change.begun, change.queued, change.rejected
+        arrivals += (change.finished + begun + queued + rejected) / seconds
+        prompt += (change.prompt + (queued + rejected) * mean_prompt) / seconds
+        generated += (change.generated + (begun + queued + rejected) * mean_output) / seconds
     if not load.changes:
         return None
     share = load.moving_share
@@ -171,11 +170,11 @@ def need_of(
     """
     b0, b1, b2 = step.base_seconds, step.per_prefill_token_seconds, step.per_decoding_sequence_seconds
     usable = max(LEAST_SHARE, 1 - b0 / pace_seconds)
-    sequences = _most_sequences(variant, traffic)
+    sequences, mean_output = _most_sequences(variant, traffic), traffic.mean_output
     work = b1 * rates.prompt + b2 * rates.generated
     by_pace, by_space = work / usable, work + b0 / sequences * rates.generated
-    work_of_one = b1 * traffic.mean_prompt + b2 * traffic.mean_output
-    request_seconds = max(work_of_one / usable, work_of_one + b0 / sequences * traffic.mean_output)
+    work_of_one = b1 * traffic.mean_prompt + b2 * mean_output
+    request_seconds = max(work_of_one / usable, work_of_one + b0 / sequences * mean_output)
     held = max(_cache(variant, load), load.running / variant.max_num_seqs)
     # n = r o s with s = b0 / (1 - r work) at the nominal r = 1 / request_seconds.
     left = max(request_seconds - work_of_one, LEAST_LEFT * request_seconds)
@@ -185,7 +184,7 @@ def need_of(
         queue_seconds=(load.waiting + load.rejected) * request_seconds,
         unit=b1 / usable,
         request_seconds=request_seconds,
-        full=b0 * traffic.mean_output / left,
+        full=b0 * mean_output / left,
         fixed=left / request_seconds,
     )
 

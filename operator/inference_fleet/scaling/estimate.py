@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.attainment import with_tick
@@ -78,9 +77,12 @@ def estimated(
     price = price_in_replicas(pure, demand=outlook.demand)
     curve = lessons.curve.curve()
     preference, choice = _choice(memory, tick, outlook, curve, limits, price=price)
-    unit = next(carrier.worth for carrier in tick.carriers if carrier.name == preference.main)
+    main = preference.main or tick.carriers[0].name
+    worths = {carrier.name: carrier.worth for carrier in tick.carriers}
+    unit = worths[main]
     choice = _beside_what_is_late(choice, memory, tick, lessons, observation, unit=unit)
-    reserve = _reserve(memory, tick, lessons, curve, choice, pure=pure, unit=unit)
+    former = worths.get(memory.preference.main or main, unit)
+    reserve = _reserve(memory, tick, lessons, curve, choice, pure=pure, unit=unit, former=former)
     estimate = Estimate(
         demand=demand,
         backlog=tick.reference.backlog,
@@ -88,7 +90,7 @@ def estimated(
         outlook=outlook,
         choice=choice,
         carriers=tick.carriers,
-        main=preference.main or tick.carriers[0].name,
+        main=main,
         unit=unit,
         cold_start=tick.cold_start,
         price=price,
@@ -130,9 +132,9 @@ def _beside_what_is_late(
         # Engines do not hand over what waits in them: more replicas take what comes, none of them the queue. Those
         # that are busy with a queue are missing meanwhile; at most as many again as the load takes are put beside them.
         extra = min(_busy(tick, observation), max(unit, sustained))
-        return replace(choice, replicas=max(choice.replicas, sustained + extra))
+        return choice._replace(replicas=max(choice.replicas, sustained + extra))
     if saturated > tick.ready:
-        return replace(choice, replicas=max(choice.replicas, saturated))
+        return choice._replace(replicas=max(choice.replicas, saturated))
     return choice
 
 
@@ -146,12 +148,19 @@ class _Reserve(NamedTuple):
 
 
 def _reserve(
-    memory: ScalerMemory, tick: Tick, lessons: Lessons, curve: Curve, choice: Choice, *, pure: float, unit: float
+    memory: ScalerMemory,
+    tick: Tick,
+    lessons: Lessons,
+    curve: Curve,
+    choice: Choice,
+    *,
+    pure: float,
+    unit: float,
+    former: float,
 ) -> _Reserve:
-    """With this tick learned. unit: what a replica of the main variant carries."""
+    """With this tick learned. unit: what a replica of the main variant carries; former: one of the last tick's main."""
     now, cold_start, seconds = tick.now, tick.cold_start, tick.seconds
     standby, season, needs = memory.standby, memory.season, memory.needs
-    former = next((carrier.worth for carrier in tick.carriers if carrier.name == memory.preference.main), unit)
     if former != unit:
         standby, season = standby.in_units(unit / former), season.in_units(unit / former)
         needs = tuple((time, count * former / unit) for time, count in needs)

@@ -135,12 +135,13 @@ class Forecast:
 
     def learned(self, demand: float, *, felt: float, seconds: float, lead_seconds: float, now: float) -> Forecast:
         """With the demand of this tick. felt: what the fleet feels of it, the one to forecast."""
-        learned = self._corrected(felt, now=now).followed(demand, seconds=seconds)
-        if learned.ticks <= IGNORED_TICKS:
-            return learned
-        centre, features = learned._features()
-        entry = Pending(due=now + lead_seconds, centre=centre, features=features)
-        return changed(learned, pending=(*learned.pending, entry)[-MAXIMUM_PENDING:])
+        due = [entry for entry in self.pending if entry.due <= now]
+        learned = self._corrected(due, felt, now=now).followed(demand, seconds=seconds)
+        pending = self.pending[len(due) :]
+        if learned.ticks > IGNORED_TICKS:
+            centre, features = _features(learned.averages, learned.shares)
+            pending = (*pending, Pending(now + lead_seconds, centre, features))[-MAXIMUM_PENDING:]
+        return changed(learned, pending=pending)
 
     def followed(self, demand: float, *, seconds: float) -> Forecast:
         """The averages moved on alone: for a tick whose demand is good enough to act on, not to learn from."""
@@ -160,7 +161,7 @@ class Forecast:
 
     def outlook(self, *, rise: float = 0.0) -> Outlook:
         """The forecast at the lead, and the distribution of its errors. rise: the least that is expected."""
-        centre, features = self._features()
+        centre, features = _features(self.averages, self.shares)
         most = max(map(truediv, self.averages, self.shares))
         log_demand = _dot(self.weights, features) + centre
         log_demand = min(log_demand, math.log(MOST_GROWTH * most))
@@ -180,21 +181,12 @@ class Forecast:
             return None
         return math.expm1(sum(abs(error) for _, error in self.errors) / len(self.errors))
 
-    def _features(self) -> tuple[float, tuple[float, ...]]:
-        logs = list(map(math.log, map(truediv, self.averages, self.shares)))
-        centre = sum(logs) / len(logs)
-        return centre, (1.0, *[value - centre for value in logs])
-
-    def _corrected(self, felt: float, *, now: float) -> Forecast:
-        """Learn from the forecasts that fall due; ones that are long overdue (signals were unknown) are dropped."""
-        due = [entry for entry in self.pending if entry.due <= now]
-        if not due:
-            return self
-        result = changed(self, pending=self.pending[len(due) :])
-        target = math.log(felt)
+    def _corrected(self, due: Sequence[Pending], felt: float, *, now: float) -> Forecast:
+        """Learn from the forecasts that fall due; not from ones that are long overdue (signals were unknown)."""
+        result = self
         for entry in due:
             if now - entry.due < TICK_SECONDS:
-                result = result._with_truth(entry, target)
+                result = result._with_truth(entry, math.log(felt))
         return result
 
     def _with_truth(self, entry: Pending, target: float) -> Forecast:
@@ -261,6 +253,15 @@ class Forecast:
             errors += PRIOR_ERRORS * math.ceil(missing * share / len(PRIOR_ERRORS))
         errors.sort()
         return _quantiles_of(len(errors))(errors)
+
+
+# Asked for twice a tick: for the forecast that is kept, and for what it says.
+@lru_cache(maxsize=16)
+def _features(averages: tuple[float, ...], shares: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
+    """The averages' logarithms: their mean, and the regression's features, which are the rest."""
+    logs = list(map(math.log, map(truediv, averages, shares)))
+    centre = sum(logs) / len(logs)
+    return centre, (1.0, *[value - centre for value in logs])
 
 
 # A window's length changes with every error of the first hours, then no more.

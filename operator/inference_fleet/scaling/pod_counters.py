@@ -27,7 +27,9 @@ class PodCounters(NamedTuple):
 
 
 # Named alike in a sample.
-_told: Final = attrgetter(*PodCounters._fields[1:])
+_told: Final = attrgetter(*PodCounters._fields)
+# Without these a sample cannot be believed: the engine hangs, or its scrape has failed.
+_needed: Final = attrgetter("running", "waiting", "prompt_tokens", "generation_tokens", "finished_requests")
 _NOTHING: Final = PodCounters(sample_time=0.0)
 
 
@@ -56,19 +58,28 @@ class PodChange(NamedTuple):
         return self.prompt + self.generated + self.finished + self.rejected > 0
 
 
-def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters:
-    """The sample's values. A counter that does not answer stays where it was: its series comes with its first event."""
-    assert sample.sample_time is not None
+def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters | None:
+    """The sample's values, None if it cannot be believed. A counter that does not answer stays where it was: its series
+    comes with its first event.
+    """
     told = _told(sample)
+    # Nearly always all of them are sound: one look at each, and no copy.
     for value in told:
         if value is None or not 0 <= value < inf:
-            old = _NOTHING if before is None else before
-            told = tuple(
-                value if value is not None and 0 <= value < inf else former
-                for value, former in zip(told, old[1:], strict=True)
-            )
             break
-    return PodCounters(sample.sample_time, *told)
+    else:
+        return PodCounters._make(told)
+    if not all(map(_sound, _needed(sample))):
+        return None
+    old = _NOTHING if before is None else before
+    return PodCounters(
+        told[0],
+        *[value if _sound(value) else former for value, former in zip(told[1:], old[1:], strict=True)],
+    )
+
+
+def _sound(value: float | None) -> bool:
+    return value is not None and 0 <= value < inf
 
 
 def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -> PodChange:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from operator import sub
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.forecast import Outlook
 from inference_fleet.scaling.types import DAY_SECONDS
@@ -96,8 +96,7 @@ def price_in_replicas(pure: float, *, demand: float) -> float:
     return pure * USUAL_REPLICAS_PER_DEMAND * demand
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The cheapest capacity (replicas) and the share of misses expected with it."""
 
     replicas: float

@@ -6,7 +6,7 @@ fails keeps its last gauge values. Source: design, sections 2 and 7.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container
 from math import inf
 from typing import Final, NamedTuple
 
@@ -83,10 +83,15 @@ def read_signals(
     arrival_rate = _arrival_rate(gateway, counted)
     moved = bool(arrival_rate)
     for variant in observation.variants:
-        believed = [sample for sample in variant.pods if sample.pod in ready and _believable(sample, now)]
-        for sample in believed:
+        believed = []
+        for sample in variant.pods:
+            if sample.pod not in ready or not _recent(sample, now):
+                continue
             old = before.get(sample.pod)
             new = counters_of(sample, old)
+            if new is None:
+                continue
+            believed.append(sample)
             counters[sample.pod] = new
             if old is None:
                 # A pod seen for the first time has moved unless it has never done anything.
@@ -104,15 +109,16 @@ def read_signals(
 
     answered = len(counters)
     # One that has just become ready carries nothing yet; counted like the others it would pass for load.
-    unborn = len(ready - counters.keys() - before.keys()) if recently else 0
+    unborn = len(ready.difference(counters, before)) if recently else 0
     carrying = len(ready) - unborn
     share = carrying / answered if answered else 1.0
     running = sum([variant.running for variant in variants])
     waiting = sum([variant.waiting for variant in variants])
     still = not moved and running + waiting == 0
     # A pod that is silent for a tick, or not ready, is still known when it is back: all it ever counted is not of now.
-    silent = {pod: before[pod] for pod in (before.keys() - counters.keys()) & (ready | _unready(observation))}
-    silent |= _met_unready(observation, known=before.keys() | counters.keys(), now=now)
+    unready = {pod for variant in observation.variants for pod in variant.unready_pods}
+    silent = {pod: before[pod] for pod in before.keys() - counters.keys() if pod in ready or pod in unready}
+    silent |= _met_unready(observation, before, counters, now=now)
     if counted is not None:
         silent[GATEWAY] = counted
     return FleetLoad(
@@ -134,17 +140,14 @@ def read_signals(
     )
 
 
-def _unready(observation: Observation) -> set[str]:
-    return {pod for variant in observation.variants for pod in variant.unready_pods}
-
-
-def _met_unready(observation: Observation, *, known: Collection[str], now: float) -> dict[str, PodCounters]:
+def _met_unready(observation: Observation, *known: Container[str], now: float) -> dict[str, PodCounters]:
     """Counters of pods that are not ready when they are met first, and have served before."""
     return {
-        sample.pod: counters_of(sample, None)
+        sample.pod: counters
         for variant in observation.variants
         for sample in variant.unready_samples
-        if sample.pod not in known and _believable(sample, now) and sample.generation_tokens
+        if not any(sample.pod in pods for pods in known) and _recent(sample, now)
+        if (counters := counters_of(sample, None)) is not None and counters.generation_tokens
     }
 
 
@@ -190,11 +193,5 @@ def _state(observation: Observation, *, answered: int, ready: int, still: bool) 
     return SignalState.FRESH
 
 
-def _believable(sample: PodSample, now: float) -> bool:
-    if sample.sample_time is None or now - sample.sample_time > MAXIMUM_SAMPLE_AGE_SECONDS:
-        return False
-    numbers = (sample.running, sample.waiting, sample.prompt_tokens, sample.generation_tokens, sample.finished_requests)
-    for number in numbers:  # noqa: SIM110 - a generator takes twice as long
-        if number is None or not 0 <= number < inf:
-            return False
-    return True
+def _recent(sample: PodSample, now: float) -> bool:
+    return sample.sample_time is not None and now - sample.sample_time <= MAXIMUM_SAMPLE_AGE_SECONDS

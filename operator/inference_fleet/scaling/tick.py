@@ -115,5 +115,5 @@ def carriers_of(observation: Observation, limits: Limits, needs: Sequence[Need] 
         need = needs[place] if needs else None
         worth = 1.0 if need is None else needs[0].request_seconds / need.request_seconds
         full, fixed = (1.0, 0.0) if need is None else (need.full, need.fixed)
-        found.append(Carrier(limits=variant, seen=shown, worth=worth, full=full, fixed=fixed))
+        found.append(Carrier(variant, shown, worth, full, fixed))
     return tuple(found)

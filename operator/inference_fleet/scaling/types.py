@@ -196,8 +196,7 @@ class Term(NamedTuple):
     sample_time: float | None = None
 
 
-@dataclass(frozen=True)
-class Attainment:
+class Attainment(NamedTuple):
     """What of an objective was kept since `since` (unix seconds). target: share of 1 that must be kept."""
 
     objective: str

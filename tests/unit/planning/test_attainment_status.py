@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from builders.world import World
@@ -35,7 +34,7 @@ def test_what_is_told() -> None:
 
 
 def test_a_window_of_its_own_is_named_and_another_window_is_told_at_once() -> None:
-    hourly = replace(kept(40), window_seconds=3600.0)
+    hourly = kept(40)._replace(window_seconds=3600.0)
     former = told(40, ago=300)
     (entry,) = told_objectives(former, (hourly,), now=NOW)
     assert entry["windowHours"] == 1
