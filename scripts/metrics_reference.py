@@ -10,7 +10,7 @@ import monitoring_rules
 from prometheus_client.metrics import MetricWrapperBase
 
 from inference_fleet.controller.fleet_metrics import fleet_metrics
-from inference_fleet.controller.telemetry import Telemetry, _queue_metrics
+from inference_fleet.controller.telemetry import Telemetry, queue_metrics
 from inference_fleet.engine.metrics import (
     OBJECTIVE_FAMILIES,
     MetricFamily,
@@ -97,7 +97,7 @@ def own_series() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
             yield _queried(metric._name, metric._type), metric._type, tuple(metric._labelnames), metric._documentation
 
     nobody: Any = SimpleNamespace(scaled={}, waiting={}, deployments=lambda: ())
-    for family in (*_queue_metrics(cast(Any, _EmptyQueue())), *fleet_metrics(nobody, nobody, now=0)):
+    for family in (*queue_metrics(cast(Any, _EmptyQueue())), *fleet_metrics(nobody, nobody, now=0)):
         yield (
             _queried(family.name, family.type),
             family.type,

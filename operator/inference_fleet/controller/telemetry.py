@@ -99,7 +99,7 @@ class Telemetry:
 
     def watch_queue(self, queue: WorkQueue) -> None:
         """Show the queue's state whenever the page is read."""
-        self.registry.register(_Family(lambda: _queue_metrics(queue)))
+        self.registry.register(_Family(lambda: queue_metrics(queue)))
 
     def watch_fleet(self, read: Callable[[], Iterable[Metric]]) -> None:
         """Show what `read` says of every object whenever the page is read: what is gone is not shown any more."""
@@ -148,7 +148,8 @@ class _Family(Collector):
         return ()
 
 
-def _queue_metrics(queue: WorkQueue) -> Iterable[Metric]:
+def queue_metrics(queue: WorkQueue) -> Iterable[Metric]:
+    """client-go's families of a work queue, read from it now."""
     gauges = (
         ("workqueue_depth", "Keys that wait.", float(len(queue))),
         ("workqueue_unfinished_work_seconds", "Seconds of work under way, summed.", queue.unfinished_seconds),

@@ -172,7 +172,10 @@ async def test_an_error_body_is_a_problem(status: int, text: str) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response(status=status, text=text)
 
-    assert (await ask(answer)).problem is not None
+    fleet = await ask(answer)
+    assert fleet.problem is not None
+    assert fleet.problem.startswith("Prometheus ")
+    assert fleet.pods == {}
 
 
 async def test_one_failed_signal_is_a_problem_for_all() -> None:

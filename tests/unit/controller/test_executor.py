@@ -99,7 +99,10 @@ async def test_a_child_of_a_former_object_of_the_name_is_waited_for(case: Case) 
 
 async def test_a_child_that_is_being_deleted_is_waited_for(case: Case) -> None:
     case.cluster.add(REPLICA_SETS, body(deletionTimestamp="2026-01-01T00:00:00Z"), namespace="chat")
-    assert (await case.executor.execute([Create(REFERENCE, body(), "test")])).stale is not None
+    result = await case.executor.execute([Create(REFERENCE, body(), "test")])
+    assert isinstance(result.stale, ports.Conflict)
+    assert "is being deleted" in str(result.stale)
+    assert (result.done, result.refused) == (0, ())
 
 
 async def test_a_write_against_an_old_version_changes_nothing(case: Case) -> None:
