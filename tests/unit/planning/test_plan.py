@@ -222,6 +222,9 @@ def test_manual_without_replicas_is_seeded_once_from_the_live_count() -> None:
     world.settle()
     assert world.deployment["spec"]["replicas"] == 4
     assert list(world.counts().values()) == [4]
+    seeds = [write for write in world.writes if write.reference.kind == "InferenceDeployment"]
+    assert len(seeds) == 1
+    assert not is_lowering(seeds)  # nothing goes by it, so that it need not wait for a view that is kept up
 
 
 def test_a_deleted_child_is_made_again_and_an_edited_one_put_right() -> None:
