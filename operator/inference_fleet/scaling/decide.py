@@ -173,7 +173,7 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
         return _Wish(situation.raised, rule, message)
     # down is frozen while some pods are unknown: they may carry the load that is not seen.
     if load.answered < load.ready:
-        return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}: no scale-down until they do")
+        return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}: no scale-down until they answer")
     freed = without_hindrance(current, situation.carriers)
     if freed != current and not carries(current, situation.wanted, situation.carriers):
         words = f"{sum(freed.values())} replicas carry as much as {total} of unlike variants"
