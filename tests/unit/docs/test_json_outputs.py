@@ -61,7 +61,6 @@ def demonstration() -> dict[str, Any]:
     seen = Observations(
         objectives=Objectives(time_to_first_token_seconds=1.0, inter_token_latency_seconds=0.1),
         duration_seconds=2.0,
-        total_requests=0,
         overrun_p99=0.0,
     )
     seen.samples = [FleetSample(0.0, 1, 1, 0, 1.0, 1), FleetSample(1.0, 1, 1, 0, 1.0, 1)]
