@@ -42,7 +42,14 @@ def taught(memory: ScalerMemory, tick: Tick) -> Lessons:
     felt = felt.learned(
         demand=demand, compute=reference.compute, service_seconds=tick.traffic.service_seconds, seconds=seconds
     )
-    forecast = forecast.learned(demand, felt=felt.demand, seconds=seconds, lead_seconds=tick.lead, now=tick.now)
+    forecast = forecast.learned(
+        demand,
+        felt=felt.demand,
+        seconds=seconds,
+        lead_seconds=tick.lead,
+        now=tick.now,
+        expected=_stands_ready(memory, tick),
+    )
     # What is held is seen as it is: requests that run are those of the last minutes already.
     relative = max(felt.compute + reference.backlog, reference.space) / tick.ready
     overload = overload.learned(relative, backlog=tick.queue_seconds > BACKLOG_SHARE * tick.promise.first_token_seconds)
@@ -63,3 +70,12 @@ def taught(memory: ScalerMemory, tick: Tick) -> Lessons:
             target=tick.promise.target,
         )
     return Lessons(felt, forecast, rise, overload, curve, budget, worst)
+
+
+def _stands_ready(memory: ScalerMemory, tick: Tick) -> float:
+    """Replicas of the first variant that were asked for, a start ago, for what comes now at its hour."""
+    season = memory.season.at(tick.now - tick.lead)
+    if not season:
+        return 0.0
+    # They are counted in those of the variant that carried most.
+    return season * next((c.worth for c in tick.carriers if c.name == memory.preference.main), 1.0)

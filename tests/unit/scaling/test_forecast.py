@@ -56,6 +56,22 @@ def test_a_steady_demand_makes_it_sure_and_a_noisy_one_makes_it_careful() -> Non
     assert quantile(noisy, 0.99) > 0.4
 
 
+def test_a_crowd_that_replicas_stood_ready_for_is_no_error() -> None:
+    steady = fed([3.0] * 400)
+    due = 15.0 * 400
+
+    def error_of(came: float, *, expected: float) -> float:
+        later = steady.learned(came, felt=came, seconds=15.0, lead_seconds=LEAD, now=due, expected=expected)
+        return later.errors[-1][1]
+
+    assert error_of(8.0, expected=0.0) == pytest.approx(math.log(8 / 3), abs=0.02)
+    assert error_of(8.0, expected=10.0) == 0.0
+    assert error_of(12.0, expected=10.0) == pytest.approx(math.log(12 / 10), abs=0.02)
+    # Fewer than the forecast stood ready, or fewer requests came than it said: an error like any other.
+    assert error_of(8.0, expected=2.0) == pytest.approx(math.log(8 / 3), abs=0.02)
+    assert error_of(1.0, expected=10.0) == pytest.approx(math.log(1 / 3), abs=0.02)
+
+
 def test_traffic_that_returns_to_its_mean_teaches_to_look_at_slow_averages() -> None:
     chance = random.Random(3)
     demands = [4.0 * (2.0 if chance.random() < 0.1 else 1.0) for _ in range(3000)]
