@@ -78,12 +78,16 @@ class _Unreadable(Exception):
     """Prometheus answered, but not with what was asked for."""
 
 
+class _Refused(Exception):
+    """Prometheus, or what stands before it, answered with an error: status and words."""
+
+
 class _GivenUp(Exception):
     """Nobody waits for the answer any more."""
 
 
 _NOT_REACHED: Final = (requests.RequestException, PrometheusApiClientException, OSError)
-_NO_ANSWER: Final = (*_NOT_REACHED, _Unreadable, ValueError, KeyError, TypeError, AttributeError)
+_NO_ANSWER: Final = (*_NOT_REACHED, _Refused, _Unreadable, ValueError, KeyError, TypeError, AttributeError)
 
 
 class _SecretFromFile(requests.auth.AuthBase):
@@ -194,6 +198,8 @@ class PrometheusSignals:
             return PastSamples(problem=self._problem(error))
 
     def _problem(self, error: BaseException) -> str:
+        if isinstance(error, _Refused):
+            return _short(f"Prometheus at {self._client.url} answers {error}")
         if isinstance(error, _NOT_REACHED):
             return _short(f"Prometheus at {self._client.url} cannot be asked: {_cause(error)}")
         return _short(f"Prometheus gives no usable answer: {type(error).__name__} {error}")
@@ -203,7 +209,7 @@ class PrometheusSignals:
         assert self._arrivals_query is not None
         try:
             rows = self._query(self._arrivals_query, at)
-        except (requests.RequestException, PrometheusApiClientException, _Unreadable) as error:
+        except (requests.RequestException, PrometheusApiClientException, _Refused, _Unreadable) as error:
             _log.warning("arrivals_query has no usable answer: %s", _short(_cause(error)))
             return {}
         found: dict[tuple[str, str], float] = {}
@@ -240,12 +246,25 @@ def _connected(
     session.trust_env = False
     session.verify = verify
     session.auth = auth
+    # The client would tell the answer's bytes as Python writes them.
+    session.hooks["response"].append(_refuse_errors)
     return PrometheusConnect(
         url,
         session=session,
         timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-        retry=Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504)),
+        retry=Retry(total=1, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False),
     )
+
+
+def _refuse_errors(response: requests.Response, **_: Any) -> None:
+    """Raise what an answer of an error says: the words of Prometheus' own body, else its text, else its reason."""
+    if response.status_code < 400:
+        return
+    try:
+        said = str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        said = "" if "html" in response.headers.get("Content-Type", "") else response.text
+    raise _Refused(f"{response.status_code}: {said.strip() or response.reason}")
 
 
 def read_fleet(query: Query, *, at: float, promised: Collection[Promised], totals: HistogramTotals) -> FleetSamples:

@@ -178,6 +178,26 @@ async def test_an_error_body_is_a_problem(status: int, text: str) -> None:
     assert fleet.pods == {}
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "text", "told"),
+    [
+        (500, "text/plain", "no space left\n", "answers 500: no space left"),
+        (503, "application/json", '{"status": "error", "error": "TSDB not ready"}', "answers 503: TSDB not ready"),
+        (422, "application/json", '["error"]', 'answers 422: ["error"]'),
+        (404, "text/html", "<html><body>nothing here</body></html>", "answers 404: Not Found"),
+        (502, "text/plain", "", "answers 502: Bad Gateway"),
+    ],
+)
+async def test_an_error_is_told_in_the_words_of_who_answered(status: int, kind: str, text: str, told: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=text, content_type=kind)
+
+    problem = (await ask(answer)).problem
+    assert problem is not None
+    assert problem.endswith(told)
+    assert problem.startswith("Prometheus at http://127.0.0.1:")
+
+
 async def test_one_failed_signal_is_a_problem_for_all() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.query["query"] == POD_QUERIES["waiting"]:
