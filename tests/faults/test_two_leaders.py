@@ -31,7 +31,7 @@ async def test_two_leaders_at_once_are_harmless(lag: float) -> None:
 async def test_two_leaders_never_let_a_spec_change_take_serving_pods_away() -> None:
     async with world() as w, w.running(), w.running():
         w.deploy()
-        w.signals.load = {"llama": 40.0}
+        w.signals.load = {"llama": 100.0}  # the maximum, whatever the scaler learns meanwhile
         await w.clock.advance(900)
         needed = len(w.pods.ready())
         w.edit(drain={"endpointDelaySeconds": 5, "timeoutSeconds": 60})

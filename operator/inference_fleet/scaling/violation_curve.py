@@ -2,6 +2,12 @@
 
 z = demand / replicas that serve. This curve is what capacity means: it knows nothing of why requests are late. Its
 floor at small z is the share that no number of replicas can save. Source: design, section 3.3.
+
+How sharply lateness sets in is learned too. A fleet of a hundred evens its requests out and may fill its replicas
+further than one of five, but without noise it never sees a higher load than it was led to: with a prior of one width it
+would keep half as many replicas again as it needs, for ever. So the prior is a mean over several widths, each by how
+likely it makes what was seen at all loads. A load at which fewer are late than expected moves what is expected of the
+next one, and the fleet feels its way up; the knee stays where replicas are full.
 """
 
 from __future__ import annotations
@@ -21,7 +27,11 @@ TIME_CONSTANT_SECONDS: Final = 6 * 3600.0
 PRIOR_REQUESTS: Final = 400.0
 PRIOR_FLOOR: Final = 0.0005
 PRIOR_KNEE: Final = 1.08
-PRIOR_WIDTH: Final = 0.085
+# Of the logistic curve of ln z; the first is the usual one, and twenty times as likely as each of the sharper ones.
+WIDTHS: Final = (0.085, 0.07, 0.058, 0.048, 0.04)
+SHARPER_ODDS: Final = 0.05
+# Late requests come together: so many tell as much as one by itself.
+CLUMP: Final = 20.0
 # The unit of z has changed when the seconds per prompt token by the usable share move by more than this.
 UNIT_TOLERANCE: Final = 0.15
 KEPT_ON_NEW_UNIT: Final = 0.1
@@ -29,11 +39,20 @@ KEPT_ON_NEW_UNIT: Final = 0.1
 # Bins of loads at which a replica is half idle.
 CALM_BINS: Final = 11
 
-_PRIOR: Final = tuple(
-    max(PRIOR_FLOOR, 1 / (1 + math.exp(-(LOG_FIRST + k * LOG_RATIO - math.log(PRIOR_KNEE)) / PRIOR_WIDTH)))
-    for k in range(BINS)
-)
-_PRIOR_MISSES: Final = tuple([PRIOR_REQUESTS * share for share in _PRIOR])
+_CENTRES: Final = tuple([LOG_FIRST + place * LOG_RATIO for place in range(BINS)])
+
+
+def _prior(width: float) -> tuple[float, ...]:
+    """Missing share by bin."""
+    shares = [1 / (1 + math.exp(-(centre - math.log(PRIOR_KNEE)) / width)) for centre in _CENTRES]
+    return tuple([min(max(PRIOR_FLOOR, share), 1 - PRIOR_FLOOR) for share in shares])
+
+
+# By width; and by bin what each request and each late one add to a width's log likelihood.
+_PRIORS: Final = tuple([_prior(width) for width in WIDTHS])
+_PER_REQUEST: Final = tuple([tuple([math.log(1 - p) / CLUMP for p in prior]) for prior in _PRIORS])
+_PER_MISS: Final = tuple([tuple([math.log(p / (1 - p)) / CLUMP for p in prior]) for prior in _PRIORS])
+_LOG_ODDS: Final = (0.0, *[math.log(SHARPER_ODDS)] * (len(WIDTHS) - 1))
 _NOTHING: Final = (0.0,) * BINS
 
 
@@ -107,11 +126,30 @@ class ViolationCurve:
         requests, misses = self.calm
         calm = PRIOR_REQUESTS * ((misses + PRIOR_REQUESTS * PRIOR_FLOOR) / (requests + PRIOR_REQUESTS))
         # Fuller replicas are not expected to be late less often than calm ones.
-        expected = [max(prior, calm) for prior in _PRIOR_MISSES]
+        expected = [max(PRIOR_REQUESTS * share, calm) for share in self._expected(calm / PRIOR_REQUESTS)]
         shares = [
             (missed + prior) / weight for missed, prior, weight in zip(self.misses, expected, weights, strict=True)
         ]
         return Curve(isotonic(shares, weights))
+
+    def _expected(self, calm: float) -> list[float]:
+        """The prior's missing share by bin: the mean over its widths. calm: what misses at the lowest loads."""
+        # What is late at any load says nothing of how full replicas may be.
+        always = max(0.0, calm - PRIOR_FLOOR)
+        seen = [
+            (place, requests, max(0.0, misses - always * requests))
+            for place, (requests, misses) in enumerate(zip(self.requests, self.misses, strict=True))
+            if requests
+        ]
+        logs = [
+            odds + sum([requests * kept[place] + misses * late[place] for place, requests, misses in seen])
+            for odds, kept, late in zip(_LOG_ODDS, _PER_REQUEST, _PER_MISS, strict=True)
+        ]
+        top = max(logs)
+        likely = [math.exp(log - top) for log in logs]
+        whole = sum(likely)
+        parts = [[weight / whole * share for share in prior] for weight, prior in zip(likely, _PRIORS, strict=True)]
+        return list(map(sum, zip(*parts, strict=True)))
 
 
 def isotonic(values: Sequence[float], weights: Sequence[float]) -> tuple[float, ...]:

@@ -57,6 +57,36 @@ def test_fuller_replicas_are_not_expected_to_miss_less_than_calm_ones_were_seen_
     assert at(curve, 0.3) == pytest.approx(0.03, rel=0.05)
 
 
+def test_where_fewer_are_late_than_expected_the_next_load_is_expected_to_be_better() -> None:
+    """A large fleet is led from 0.65 to 0.73 and on to 0.82, and no further than full replicas."""
+    none = ViolationCurve()
+    once = learned(none, 0.655, requests=400_000, misses=200)
+    assert at(once, 0.733) < 0.5 * at(none, 0.733)
+    twice = learned(once, 0.733, requests=400_000, misses=200)
+    assert at(twice, 0.821) < 0.3 * at(none, 0.821)
+    assert at(twice, 1.15) > 0.65
+
+
+def test_as_many_late_as_expected_leave_the_loads_above_as_they_were() -> None:
+    none = ViolationCurve()
+    usual = learned(learned(none, 0.655, requests=400_000, misses=1100), 0.733, requests=100_000, misses=1040)
+    assert at(usual, 0.821) == pytest.approx(at(none, 0.821), rel=0.25)
+
+
+def test_few_requests_say_little_of_loads_that_were_not_seen() -> None:
+    few = learned(ViolationCurve(), 0.655, requests=1000, misses=0)
+    assert at(few, 0.821) == pytest.approx(at(ViolationCurve(), 0.821), rel=0.1)
+
+
+def test_what_is_late_at_any_load_says_nothing_of_how_full_replicas_may_be() -> None:
+    """3 % are late on calm replicas and as many on fuller ones: as if 0.05 % were, the prior's least."""
+    clean = learned(learned(ViolationCurve(), 0.3, requests=400_000, misses=200), 0.655, requests=400_000, misses=200)
+    late = learned(
+        learned(ViolationCurve(), 0.3, requests=400_000, misses=12_000), 0.655, requests=400_000, misses=12_000
+    )
+    assert at(late, 0.92) == pytest.approx(max(0.03, at(clean, 0.92)), rel=0.05)
+
+
 def test_a_new_unit_of_load_forgets_most_of_what_was_seen() -> None:
     curve = learned(ViolationCurve(), 0.5, requests=4000, misses=2000)
     same = learned(curve, 0.5, requests=0, misses=0, unit=1.1)
