@@ -74,3 +74,22 @@ async def test_a_restart_without_prometheus_keeps_the_count() -> None:
         async with w.running():
             await w.clock.advance(3600)
             assert w.desired() == before
+
+
+async def test_where_prometheus_answers_again_and_the_engines_do_not_the_status_says_so_at_once() -> None:
+    def told() -> tuple[str, str]:
+        status = w.status()
+        (active,) = [condition for condition in status["conditions"] if condition["type"] == "ScalingActive"]
+        return active["message"], status["scaling"]["lastDecision"]["message"]
+
+    async with world() as w:
+        w.deploy()
+        w.signals.load = {"llama": 40.0}
+        async with w.running():
+            await w.clock.advance(600)
+            w.signals.twist = LIES["absent"]
+            await w.clock.advance(60)
+            assert all("Prometheus cannot be asked" in words for words in told())
+            w.signals.twist = LIES["empty"]
+            await w.clock.advance(30)
+            assert all("pods are silent" in words for words in told())

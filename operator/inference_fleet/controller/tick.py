@@ -26,7 +26,7 @@ from inference_fleet.planning.wishes import recorded_replicas, spec_replicas
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.grants import allocate
 from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.types import Decision, Limits, Observation, PodSample, Rule
+from inference_fleet.scaling.types import Decision, Limits, Observation, PodSample, Rule, SignalState
 
 # Objects decided in one go before others get their turn; one takes up to a millisecond.
 BATCH: Final = 5
@@ -207,7 +207,7 @@ class FleetTick:
         self.scaled[key] = Scaled(uid, memory, decision, studied.limits, observation, seen)
         if former is not None and former.decision.total != decision.total:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()
-        if former is None or _news(former.decision) != _news(decision):
+        if former is None or _news(former) != _news(self.scaled[key]):
             _log.info("%s/%s: %d replicas (%s): %s", *key, decision.total, decision.rule.value, decision.message)
             return True
         return _attainment_is_news(snapshot, decision, now=now)
@@ -252,8 +252,9 @@ class FleetTick:
         return entry if entry is not None and entry.uid == self._uid(key) else None
 
 
-def _news(decision: Decision) -> tuple[object, ...]:
+def _news(entry: Scaled) -> tuple[object, ...]:
     """What is told when it changes; terms and words go along."""
+    decision = entry.decision
     return (
         decision.replicas,
         decision.recommended,
@@ -261,6 +262,8 @@ def _news(decision: Decision) -> tuple[object, ...]:
         decision.limited_by,
         decision.signals,
         bool(decision.unreachable),
+        # Whether it is Prometheus that does not answer, or the engines; its own words may change with every tick.
+        decision.signals is SignalState.UNKNOWN and entry.observation.problem is None,
     )
 
 

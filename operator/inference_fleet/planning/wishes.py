@@ -16,7 +16,7 @@ from inference_fleet.planning.snapshot import Snapshot
 from inference_fleet.scaling.bounds import within_bounds
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.types import Decision, Limits, Mode, Rule
+from inference_fleet.scaling.types import Decision, Limits, Mode, Rule, SignalState
 
 # No tick has spoken yet: the scaler's own rule for unknown signals holds what is there, within the bounds.
 NOT_MEASURED: Final = "nothing has been measured yet"
@@ -106,6 +106,9 @@ def scaling_status(
         and former.get("mode") == mode.value
         and former.get("recommendedReplicas") == decision.recommended
     )
+    if same and decision.signals is SignalState.UNKNOWN:
+        # ScalingActive tells the same words: both say why nothing is known now.
+        return {**former, "lastDecision": {**last, "message": decision.message}}
     if same:
         return dict(former)
     before = last.get("to", current)
