@@ -95,6 +95,10 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     current = {variant.name: variant.desired for variant in observation.variants}
     total = sum(current.values())
     needs = learned.needs
+    if memory.unknown_since is not None and load.state is not SignalState.UNKNOWN:
+        # A time that nobody saw proves nothing: the hold goes on from what was needed before it.
+        needs = tuple((time + now - memory.unknown_since, count) for time, count in needs)
+        learned = changed(learned, needs=needs)
     terms: tuple[Term, ...] = ()
     boundless = None
     unreachable = "" if estimate is None else estimate.unreachable

@@ -137,6 +137,21 @@ def test_unknown_signals_never_lower(problem: str | None) -> None:
         assert (decision.total, decision.rule, decision.signals) == (5, Rule.SIGNALS_UNKNOWN, SignalState.UNKNOWN)
 
 
+def test_what_nobody_saw_does_not_count_as_a_time_in_which_fewer_were_enough() -> None:
+    scaler = Scaler(limits())
+    busy = scaler.hold(40, ready=6, running=54)
+    assert (busy.total, busy.rule) == (6, Rule.HOLD)
+    silent = VariantObservation(name="a", desired=6, ready=6, ready_pods=tuple(f"a-{pod}" for pod in range(6)))
+    for _ in range(20):
+        scaler.tick(silent, problem="prometheus does not answer")
+    back = scaler.hold(1, ready=6, running=1)
+    assert (back.total, back.rule) == (6, Rule.HOLD)
+    assert scaler.memory == ScalerMemory.from_json(scaler.memory.to_json())
+    # What stood by is not asked for any more once a cold start was seen without a need for it.
+    totals = [scaler.hold(1, ready=6, running=1).total for _ in range(200)]
+    assert min(totals) < 6
+
+
 def test_one_silent_pod_freezes_the_way_down_but_not_up() -> None:
     scaler = Scaler(limits())
     scaler.tick(variant(at=scaler.now, ready=4, running=4))
