@@ -77,7 +77,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Told:
         try:
             moments = [START + 60 + TICK_SECONDS * tick for tick in range(LAST_TICK)]
             then = [await signals.sample(at=at, promised=PROMISED) for at in moments]
-            of = [("chat", deployment.replace(" ", "-")) for deployment in SCENARIOS]
+            of = [("chat", deployment.replace(" ", "-")) for deployment in (*SCENARIOS, "pair leaves")]
             return Told(then, await signals.past(moments=moments, promised=PROMISED, of=of))
         finally:
             await signals.close()
