@@ -178,6 +178,11 @@ def table(document: Mapping[str, Any]) -> str:
     ]
     if not document["priced"] and len(scenario["variants"]) > 1:
         lines[-1] += f"; {_UNPRICED}"
+    if len({each["target"] for each in scenario["objectives"]}) > 1:
+        lines.append(
+            f"  judged      as one promise, though targets differ: every threshold, by {target_percent(document):g} %;"
+            " an objective by itself may be kept where this is not"
+        )
     return "\n".join(lines)
 
 

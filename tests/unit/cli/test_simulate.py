@@ -53,6 +53,24 @@ def test_simulate_takes_the_promise_from_a_deployment(trace: Path, capsys: pytes
     assert [each["metric"] for each in document["scenario"]["objectives"]] == ["TimeToFirstToken", "InterTokenLatency"]
 
 
+def test_targets_that_differ_are_said_to_be_judged_as_one(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = ROOT / "manifests/samples/llama-8b.yaml"
+    spec = yaml.safe_load(sample.read_text(encoding="utf-8"))
+    files = []
+    for target in ("99", "90"):
+        spec["spec"]["objectives"][0].update(targetPercent="99")
+        spec["spec"]["objectives"][1].update(targetPercent=target)
+        files.append(tmp_path / f"of-{target}.yaml")
+        files[-1].write_text(yaml.safe_dump(spec))
+    words = "judged      as one promise, though targets differ: every threshold, by 99 %"
+    run(["simulate", "--trace", str(trace), "-f", str(files[0]), *SMALL])
+    assert words not in capsys.readouterr().out
+    run(["simulate", "--trace", str(trace), "-f", str(files[1]), *SMALL])
+    assert words in capsys.readouterr().out
+
+
 def test_simulate_takes_the_window_from_a_deployment(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
