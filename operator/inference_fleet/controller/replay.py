@@ -5,8 +5,9 @@ The decisions are thrown away: what is left is the memory.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from inference_fleet.adapters.ports import FleetSamples, VariantKey
@@ -14,7 +15,7 @@ from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.pools import Pool
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.signals import MAXIMUM_SAMPLE_AGE_SECONDS
+from inference_fleet.scaling.signals import MAXIMUM_PODS, MAXIMUM_SAMPLE_AGE_SECONDS
 from inference_fleet.scaling.types import Limits, Observation, PodSample, VariantObservation
 
 # Two looks nearer to each other than this are the same one.
@@ -26,7 +27,9 @@ PodsOfSets = Mapping[tuple[str, str], Sequence[PodSample]]
 
 @dataclass
 class Replay:
-    """memory: as far as it got; begun: whether there was anything to learn from. seen: the object as it is now."""
+    """memory: as far as it got; begun: whether there was anything to learn from. seen: the object as it is now. _met:
+    pods that have answered so far, by variant.
+    """
 
     key: Key
     memory: ScalerMemory
@@ -34,6 +37,7 @@ class Replay:
     pools: Sequence[Pool]
     seen: Observation
     begun: bool = False
+    _met: dict[str, set[str]] = field(default_factory=dict)
 
     def step(self, fleet: FleetSamples, pods: PodsOfSets, *, at: float) -> None:
         """Go through one tick; none that the memory knows, nor any before the object's first engine."""
@@ -48,10 +52,18 @@ class Replay:
         return Observation(tuple(self._variant(variant, fleet, pods) for variant in self.seen.variants))
 
     def _variant(self, now: VariantObservation, fleet: FleetSamples, pods: PodsOfSets) -> VariantObservation:
-        """Those of its pods that answered then served; no more is known of the others."""
+        """Those of its pods that answered then served; no more is known of the others.
+
+        When a pod began is not known either. One that has counted already when it is met in the midst has only been
+        silent, as one has that is back: what it ever counted came in no quarter of a minute.
+        """
         namespace, name = self.key
         sets = [pool.replica_set["metadata"]["name"] for pool in self.pools if pool.variant == now.name]
-        samples = tuple(sample for each in sets for sample in pods.get((namespace, each), ()))
+        answers = [sample for each in sets for sample in pods.get((namespace, each), ())]
+        met = self._met.setdefault(now.name, set())
+        old = {sample.pod for sample in answers if sample.generation_tokens} - met if self.begun else set()
+        samples = tuple(sample for sample in answers if sample.pod not in old)
+        met.update(sample.pod for sample in answers)
         variant: VariantKey = (namespace, name, now.name)
         return VariantObservation(
             name=now.name,
@@ -59,13 +71,22 @@ class Replay:
             ready=len(samples),
             ready_pods=tuple(sample.pod for sample in samples),
             pods=samples,
+            unready_pods=tuple(met.difference(sample.pod for sample in samples)),
+            unready_samples=tuple(sample for sample in answers if sample.pod in old),
             histograms=fleet.histograms.get(variant, ()),
             cold_start_seconds=now.cold_start_seconds,
         )
 
 
-def with_last_look(replayed: ScalerMemory, observation: Observation, limits: Limits, *, at: float) -> ScalerMemory:
-    """With the tick that was lived last, unless it is one of those gone through."""
+def with_last_look(
+    replayed: ScalerMemory, observation: Observation, limits: Limits, *, lived: ScalerMemory, at: float
+) -> ScalerMemory:
+    """With the tick that was lived last, unless it is one of those gone through.
+
+    lived: what the ticks since the start taught. A pod that they have met and the half hour has not is not new.
+    """
+    pods = dict(lived.pods) | dict(replayed.pods)
+    replayed = dataclasses.replace(replayed, pods=tuple(sorted(pods.items())[:MAXIMUM_PODS]))
     if replayed.seen_at is not None and at - replayed.seen_at < SAME_LOOK_SECONDS:
         return replayed
     _, memory = decide(replayed, observation, limits, at)

@@ -123,7 +123,8 @@ class FleetTick:
             return
         memory = entry.memory
         if replayed is not None:
-            memory = with_last_look(replayed, entry.observation, entry.limits, at=entry.decision.time)
+            at = entry.decision.time
+            memory = with_last_look(replayed, entry.observation, entry.limits, lived=memory, at=at)
         self.scaled[key] = dataclasses.replace(entry, memory=dataclasses.replace(memory, last_down=self.clock.now()))
 
     def pod_loads(self, key: Key) -> Mapping[str, float]:

@@ -25,7 +25,7 @@ from inference_fleet.scaling.season import Season
 from inference_fleet.scaling.signals import FleetLoad
 from inference_fleet.scaling.spread import Carrier, capacity, money
 from inference_fleet.scaling.standby import Standby
-from inference_fleet.scaling.tick import LONGEST_TICK_SECONDS, Tick, tick_of
+from inference_fleet.scaling.tick import Tick, passed_since, tick_of
 from inference_fleet.scaling.types import Limits, Observation, SignalState
 from inference_fleet.scaling.violation_curve import Curve, ViolationCurve
 
@@ -238,7 +238,7 @@ def _choice(
         misses = expected_misses(outlook, curve, capacity=max(carried, LEAST_DEMAND))
         choices[carrier.name] = choice
         costs[carrier.name] = money(fleet, carriers) + price * least * misses
-    seconds = TICK_SECONDS if memory.seen_at is None else min(now - memory.seen_at, LONGEST_TICK_SECONDS)
+    seconds = passed_since(memory.seen_at, now=now)
     preference = memory.preference.learned(costs, seconds=seconds, age=tick.age)
     usual = choices[preference.main if preference.main in choices else carriers[0].name].replicas
     preference = preference.chosen(max(usual, stands_by), carriers, cold_start=cold_start, most=limits.max_replicas)

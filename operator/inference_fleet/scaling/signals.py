@@ -19,8 +19,12 @@ MAXIMUM_SAMPLE_AGE_SECONDS: Final = 35.0
 MAXIMUM_PODS: Final = 1000
 # A pod seen for the first time counts from zero if the fleet was seen this recently, else it may be old.
 RECENT_SECONDS: Final = 60.0
+# What moved in a longer time says nothing of now.
+LONGEST_CHANGE_SECONDS: Final = 24 * 3600.0
 # The counter of a gateway is remembered beside those of pods; no pod has this name.
 GATEWAY: Final = "/gateway"
+# Of a pod that was silent when the fleet was met: it may be old, so nothing that it says first is of now.
+_NEVER_HEARD: Final = PodCounters(sample_time=0.0)
 
 
 class VariantLoad(NamedTuple):
@@ -103,7 +107,7 @@ def read_signals(
                 old = PodCounters(sample_time=min(former_scrape, new.sample_time - 1.0))
             change = change_of(sample.pod, variant.name, old, new)
             moved = moved or change.moved
-            if change.seconds > 0:
+            if 0 < change.seconds < LONGEST_CHANGE_SECONDS:
                 changes.append(change)
         variants.append(_variant_load(variant.name, believed))
 
@@ -119,6 +123,8 @@ def read_signals(
     unready = {pod for variant in observation.variants for pod in variant.unready_pods}
     silent = {pod: before[pod] for pod in before.keys() - counters.keys() if pod in ready or pod in unready}
     silent |= _met_unready(observation, before, counters, now=now)
+    if not recently and answered < len(ready):
+        silent = dict.fromkeys(ready.difference(counters), _NEVER_HEARD) | silent
     if counted is not None:
         silent[GATEWAY] = counted
     return FleetLoad(

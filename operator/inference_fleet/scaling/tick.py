@@ -86,7 +86,7 @@ def tick_of(
     ready = max(capacity({variant.name: variant.ready for variant in observation.variants}, carriers), LEAST_DEMAND)
     return Tick(
         now=now,
-        seconds=TICK_SECONDS if memory.learned_at is None else min(now - memory.learned_at, LONGEST_TICK_SECONDS),
+        seconds=passed_since(memory.learned_at, now=now),
         age=age,
         learns=learns,
         load=load,
@@ -104,6 +104,11 @@ def tick_of(
         ready=ready,
         queue_seconds=needs[0].queue_seconds / max(ready, 1.0),
     )
+
+
+def passed_since(former: float | None, *, now: float) -> float:
+    """Seconds between two ticks, for averages. A clock that was set back, and none before, is one tick."""
+    return TICK_SECONDS if former is None or now < former else min(now - former, LONGEST_TICK_SECONDS)
 
 
 def carriers_of(observation: Observation, limits: Limits, needs: Sequence[Need] = ()) -> tuple[Carrier, ...]:

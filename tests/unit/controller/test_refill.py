@@ -75,6 +75,38 @@ async def test_a_scaler_without_a_checkpoint_learns_the_last_half_hour_again() -
             assert len(memory.needs) > 20
 
 
+def without_a_pod(answer: tuple[float, FleetSamples]) -> tuple[float, FleetSamples]:
+    at, fleet = answer
+    return at, dataclasses.replace(fleet, pods=dict(sorted(fleet.pods.items())[1:]))
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        pytest.param(20, 19, id="a scrape in the midst"),
+        pytest.param(None, 60, id="all until a quarter of an hour ago"),
+        pytest.param(None, 0, id="all of it"),
+    ],
+)
+async def test_a_pod_that_was_silent_within_the_half_hour_brings_no_load_of_its_past(
+    first: int | None, last: int
+) -> None:
+    async with world() as w:
+        former = (await served(w)).tick.scaled[KEY].memory
+        serving, past = w.desired(), w.signals.recorded
+        assert past is not None
+        for place in range(0 if first is None else len(past) - first, len(past) - last):
+            past[place] = without_a_pod(past[place])
+        async with w.running() as loop:
+            assert not loop.tick.waiting
+            for _ in range(4):
+                memory = loop.tick.scaled[KEY].memory
+                # With all that it ever counted read as of one tick it would be 9 to 20, "9 wanted" for ten minutes.
+                assert max(count for _, count in memory.needs) <= serving + 1
+                assert memory.forecast.last_demand == pytest.approx(former.forecast.last_demand, rel=0.4)
+                await w.clock.advance(15)
+
+
 async def test_the_replay_decides_nothing_and_lowers_nothing_before_a_cold_start() -> None:
     async with world() as w:
         await served(w)

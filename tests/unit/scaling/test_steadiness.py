@@ -94,6 +94,35 @@ def test_a_pod_that_is_not_ready_when_the_scaler_starts_brings_no_load_of_its_pa
     assert one.hold(2, ready=3, running=12.0).total == 3
 
 
+def test_a_pod_that_is_silent_when_the_scaler_starts_brings_no_load_of_its_past() -> None:
+    one = Scaler(limits(variant_limits(cold_start_seconds=COLD_START_SECONDS)), memory=ScalerMemory.empty())
+    for _ in range(3):
+        heard = variant(at=one.now, ready=3, running=12.0)
+        one.tick(replace(heard, pods=heard.pods[:2]))
+    before = one.memory.forecast.last_demand
+    assert before is not None
+    for _ in range(3):
+        assert one.hold(1, ready=3, running=12.0).total == 3
+        # With all that it ever counted read as of one tick it would be many times as much.
+        assert one.memory.forecast.last_demand == pytest.approx(before, rel=0.5)
+
+
+@pytest.mark.parametrize("seconds", [60.0, 300.0, 3600.0, 86400.0])
+def test_a_clock_that_is_set_back_neither_stops_the_scaler_nor_makes_up_load(seconds: float) -> None:
+    chance, one = random.Random(5), scaler()
+    work = 0.0
+    most = {False: 0, True: 0}
+    for tick in range(480):
+        if tick == 240:
+            one.now -= seconds
+        running = 40.0 * chance.uniform(0.9, 1.1)
+        work += running * TICK_SECONDS
+        wanted = one.tick(variant(at=one.now, ready=4, running=running, work=work)).recommended
+        most[tick >= 240] = max(most[tick >= 240], wanted)
+    # Averages that time runs back in grow by e to the power of the seconds.
+    assert most[True] <= most[False]
+
+
 def test_a_new_pod_counts_from_zero_though_it_was_met_before_it_was_ready() -> None:
     one = scaler()
     one.hold(10, ready=2, running=8.0)
