@@ -1,5 +1,5 @@
 """Frozen dataclasses and named tuples of numbers as JSON and back: missing fields take their defaults, wrong ones are
-refused.
+refused. A named tuple of columns is a table: as JSON it is a list of its rows.
 """
 
 from __future__ import annotations
@@ -7,16 +7,25 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
+from array import array
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    Column = array[float]
+else:
+    # Before Python 3.12 an array cannot be asked for by what it holds.
+    Column = array
 
 
 def encoded(value: Any) -> Any:
     """It becomes an object by its fields' names; those marked compare=False are derived and left out."""
     if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
         kind: Any = type(value)
+        if _is_table(kind):
+            return [list(row) for row in zip(*value, strict=True)]
         return {name: encoded(getattr(value, name)) for name in _hints(kind)}
     if isinstance(value, tuple):
         return [encoded(item) for item in value]
@@ -44,9 +53,19 @@ def _decoded(kind: Any, value: Any) -> Any:
         if not isinstance(value, str):
             raise TypeError("not a text")
         return value
+    if _is_table(kind):
+        return _table(kind, value)
     if not isinstance(value, dict):
         raise TypeError("not an object")
     return kind(**{name: _decoded(hint, value[name]) for name, hint in _hints(kind).items() if name in value})
+
+
+def _table(kind: Any, value: Any) -> Any:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    columns = len(kind._fields)
+    rows = [_tuple((float,) * columns, row) for row in value]
+    return kind._make([array("d", [row[place] for row in rows]) for place in range(columns)])
 
 
 def _tuple(kinds: tuple[Any, ...], value: Any) -> Any:
@@ -57,6 +76,11 @@ def _tuple(kinds: tuple[Any, ...], value: Any) -> Any:
     if len(kinds) != len(value):
         raise ValueError("a list of another length")
     return tuple(_decoded(kind, item) for kind, item in zip(kinds, value, strict=True))
+
+
+@cache
+def _is_table(kind: Any) -> bool:
+    return hasattr(kind, "_fields") and all(hint is Column for hint in _hints(kind).values())
 
 
 @cache

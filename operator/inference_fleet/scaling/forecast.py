@@ -12,10 +12,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import combinations_with_replacement
 from operator import itemgetter, mul, truediv
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.changed import changed
+from inference_fleet.scaling.codec import Column
 
 TICK_SECONDS: Final = 15.0
 # Scrape age, decision and start on top of the cold start.
@@ -65,6 +67,13 @@ _START_WEIGHTS: Final = (0.0, *(1 / len(TIME_CONSTANTS_SECONDS) for _ in TIME_CO
 _START_COVARIANCE: Final = tuple(START_VARIANCE if i == j else 0.0 for i in range(FEATURES) for j in range(FEATURES))
 
 
+# Of a symmetric matrix by rows: its upper triangle; of such a triangle the whole, and its diagonal.
+_TRIANGLE: Final = tuple(combinations_with_replacement(range(FEATURES), 2))
+_upper: Final = itemgetter(*[FEATURES * row + column for row, column in _TRIANGLE])
+_whole: Final = itemgetter(*[_TRIANGLE.index((min(i, j), max(i, j))) for i in range(FEATURES) for j in range(FEATURES)])
+_diagonal: Final = itemgetter(*[_TRIANGLE.index((place, place)) for place in range(FEATURES)])
+
+
 class Pending(NamedTuple):
     """A forecast whose truth is not known yet: when it will be, and what it was made from."""
 
@@ -73,8 +82,7 @@ class Pending(NamedTuple):
     features: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Outlook:
+class Outlook(NamedTuple):
     """What may come. log_demand: of the forecast; errors: log errors, ascending; weights: theirs, add up to 1."""
 
     log_demand: float
@@ -87,15 +95,31 @@ class Outlook:
         return math.exp(self.log_demand)
 
 
-class Ordered(NamedTuple):
-    """Errors by the forecasts they were made at, ascending, as two columns: a slice of one is all that is looked at.
+class Errors(NamedTuple):
+    """Errors that forecasts have made, newest last. levels: logarithms of the forecasts; errors: log errors.
 
-    levels: logarithms of the forecasts; errors: log errors. Arrays, of which a copy is one piece of memory; they are
-    not changed once they stand here.
+    Columns, since hours of pairs take eight times the memory, all of which a copy has to touch. They are not changed
+    once they stand here.
     """
 
-    levels: array[float] = array("d")
-    errors: array[float] = array("d")
+    levels: Column = array("d")
+    errors: Column = array("d")
+
+    def newer(self, level: float, error: float, *, forgets: int) -> Errors:
+        """With one more, and so many fewer of the oldest."""
+        levels, errors = self.levels[forgets:], self.errors[forgets:]
+        levels.append(level)
+        errors.append(error)
+        return Errors(levels, errors)
+
+
+_NO_ERRORS: Final = Errors()
+
+
+class Ordered(Errors):
+    """The same by the forecasts they were made at, ascending: a slice of one column is all that is looked at."""
+
+    __slots__ = ()
 
     def place(self, level: float, error: float) -> int:
         """Before how many of them this one comes."""
@@ -117,16 +141,15 @@ class Ordered(NamedTuple):
 
 @dataclass(frozen=True)
 class Forecast:
-    """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: (logarithm of
-    the forecast, log error), newest last; ordered: the same, ascending. top: the largest demand of two ticks in a row,
-    fading within days.
+    """averages, shares: decayed sums and their weights. weights, covariance: of the regression. errors: newest last;
+    ordered: the same, ascending. top: the largest demand of two ticks in a row, fading within days.
     """
 
     averages: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
     shares: tuple[float, ...] = (0.0,) * len(TIME_CONSTANTS_SECONDS)
     weights: tuple[float, ...] = _START_WEIGHTS
     covariance: tuple[float, ...] = _START_COVARIANCE
-    errors: tuple[tuple[float, float], ...] = ()
+    errors: Errors = _NO_ERRORS
     pending: tuple[Pending, ...] = ()
     last_demand: float | None = None
     ticks: int = 0
@@ -181,9 +204,8 @@ class Forecast:
     @property
     def error_ratio(self) -> float | None:
         """By how much forecasts of the last hours were off: 0.25 is a quarter up or down; None until known."""
-        if not self.errors:
-            return None
-        return math.expm1(sum(abs(error) for _, error in self.errors) / len(self.errors))
+        errors = self.errors.errors
+        return math.expm1(sum(map(abs, errors)) / len(errors)) if errors else None
 
     def _corrected(self, due: Sequence[Pending], felt: float, *, expected: float, now: float) -> Forecast:
         """Learn from the forecasts that fall due; not from ones that are long overdue (signals were unknown)."""
@@ -201,33 +223,36 @@ class Forecast:
         total = FORGETTING * OBSERVATION_VARIANCE + _dot(gain, x)
         step = min(max(error, -LARGEST_INNOVATION), LARGEST_INNOVATION) / total
         weights = tuple([w + g * step for w, g in zip(self.weights, gain, strict=True)])
-        products = [one * other / total for one in gain for other in gain]
-        covariance = [(value - product) / FORGETTING for value, product in zip(self.covariance, products, strict=True)]
-        trace = sum(covariance[:: FEATURES + 1])
+        # It is symmetric: of ten pairs of entries one is reckoned.
+        pairs = zip(_upper(self.covariance), combinations_with_replacement(gain, 2), strict=True)
+        covariance = [(value - one * other / total) / FORGETTING for value, (one, other) in pairs]
+        trace = sum(_diagonal(covariance))
         if trace > LARGEST_TRACE:
             covariance = [value * LARGEST_TRACE / trace for value in covariance]
         # What replicas stood ready for surprises nobody: kept as an error it would widen the forecasts after it for
         # hours. 3 forecast, 8 came, 10 stood ready -> no error; 12 came -> one of 12 / 10.
         unforeseen = min(error, max(0.0, target - math.log(expected))) if expected > 0 else error
-        return self._with_error((round(target - error, 4), round(unforeseen, 4)), weights, tuple(covariance))
+        return self._with_error(round(target - error, 4), round(unforeseen, 4), weights, _whole(covariance))
 
     def _with_error(
-        self, error: tuple[float, float], weights: tuple[float, ...], covariance: tuple[float, ...]
+        self, level: float, error: float, weights: tuple[float, ...], covariance: tuple[float, ...]
     ) -> Forecast:
-        full = len(self.errors) >= MAXIMUM_ERRORS
+        known = self.errors
+        full = len(known.errors) >= MAXIMUM_ERRORS
+        forgotten = (known.levels[0], known.errors[0]) if full else None
         return changed(
             self,
             weights=weights,
             covariance=covariance,
-            errors=self.errors[full:] + (error,),  # noqa: RUF005 - unpacked, 720 of them are copied once more
-            ordered=self._ascending().with_error(error, forgotten=self.errors[0] if full else None),
+            errors=known.newer(level, error, forgets=full),
+            ordered=self._ascending().with_error((level, error), forgotten=forgotten),
         )
 
     def _ascending(self) -> Ordered:
         """The errors by the forecasts they were made at: derived, so a memory that was read back lacks it."""
-        if len(self.ordered.errors) == len(self.errors):
+        if len(self.ordered.errors) == len(self.errors.errors):
             return self.ordered
-        ascending = sorted(self.errors)
+        ascending = sorted(zip(*self.errors, strict=True))
         return Ordered(array("d", [level for level, _ in ascending]), array("d", [error for _, error in ascending]))
 
     def _below_top(self, log_demand: float, errors: tuple[float, ...]) -> tuple[float, ...]:

@@ -117,7 +117,7 @@ def _sound(memory: ScalerMemory) -> bool:
     return (
         len(memory.needs) <= MAXIMUM_NEEDS
         and all(count >= 0 for _, count in memory.needs)
-        and len(forecast.errors) <= MAXIMUM_ERRORS
+        and len(forecast.errors.errors) <= MAXIMUM_ERRORS
         and len(forecast.pending) <= MAXIMUM_PENDING
         and all(len(entry.features) == FEATURES for entry in forecast.pending)
         and len(forecast.averages) == len(forecast.shares) == len(TIME_CONSTANTS_SECONDS)

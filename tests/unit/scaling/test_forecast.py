@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_fleet.scaling.forecast import MAXIMUM_ERRORS, Forecast, carried_over
+from inference_fleet.scaling.forecast import FEATURES, MAXIMUM_ERRORS, Errors, Forecast, carried_over
 
 LEAD = 150.0
 
@@ -44,7 +45,8 @@ def test_a_scaler_that_knows_no_errors_expects_a_quarter_either_way() -> None:
 
 def test_its_error_is_told_as_the_usual_share_by_which_it_was_off() -> None:
     assert Forecast().error_ratio is None
-    off_by_a_quarter = replace(Forecast(), errors=((1.0, math.log(1.25)), (2.0, -math.log(1.25))))
+    quarters = array("d", [math.log(1.25), -math.log(1.25)])
+    off_by_a_quarter = replace(Forecast(), errors=Errors(array("d", [1.0, 2.0]), quarters))
     assert off_by_a_quarter.error_ratio == pytest.approx(0.25)
 
 
@@ -62,7 +64,7 @@ def test_a_crowd_that_replicas_stood_ready_for_is_no_error() -> None:
 
     def error_of(came: float, *, expected: float) -> float:
         later = steady.learned(came, felt=came, seconds=15.0, lead_seconds=LEAD, now=due, expected=expected)
-        return later.errors[-1][1]
+        return later.errors.errors[-1]
 
     assert error_of(8.0, expected=0.0) == pytest.approx(math.log(8 / 3), abs=0.02)
     assert error_of(8.0, expected=10.0) == 0.0
@@ -127,8 +129,16 @@ def test_a_gap_in_the_signals_is_not_an_error_of_the_forecast() -> None:
 
 def test_errors_are_remembered_for_three_hours() -> None:
     forecast = fed([4.0] * (MAXIMUM_ERRORS + 100))
-    assert len(forecast.errors) == MAXIMUM_ERRORS
-    assert list(zip(*forecast.ordered, strict=True)) == sorted(forecast.errors)
+    assert len(forecast.errors.errors) == MAXIMUM_ERRORS
+    assert list(zip(*forecast.ordered, strict=True)) == sorted(zip(*forecast.errors, strict=True))
+
+
+def test_the_covariance_of_what_was_learned_stays_symmetric() -> None:
+    chance = random.Random(5)
+    matrix = fed([4.0 * math.exp(chance.gauss(0, 0.4)) for _ in range(200)]).covariance
+    rows = [matrix[FEATURES * row : FEATURES * (row + 1)] for row in range(FEATURES)]
+    assert rows == list(zip(*rows, strict=True))
+    assert len(set(matrix)) == FEATURES * (FEATURES + 1) / 2
 
 
 @settings(max_examples=30, deadline=None)

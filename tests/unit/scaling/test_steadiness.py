@@ -169,6 +169,8 @@ def test_a_damaged_checkpoint_is_none(damage: str) -> None:
         ('"started":', '"started":[],"x":'),
         ('"weights":[', '"weights":[1,'),
         ('"requests":[', '"requests":[-5,'),
+        ('"errors":[', '"errors":[[1.0],'),
+        ('"errors":[', '"errors":[7.0,'),
     ],
 )
 def test_a_checkpoint_with_wrong_values_is_none(field: str, lie: str) -> None:
