@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_fleet.scaling.overload import TICKS_AFTER, Overload
-from inference_fleet.scaling.violation_curve import ViolationCurve, isotonic
+from inference_fleet.scaling.violation_curve import (
+    BINS,
+    CLUMP,
+    FIRST_CENTRE,
+    PRIOR_FLOOR,
+    PRIOR_KNEE,
+    PRIOR_REQUESTS,
+    RATIO,
+    SHARPER_ODDS,
+    WIDTHS,
+    ViolationCurve,
+    isotonic,
+)
 
 
 def at(curve: ViolationCurve, load: float) -> float:
@@ -65,6 +77,39 @@ def test_where_fewer_are_late_than_expected_the_next_load_is_expected_to_be_bett
     twice = learned(once, 0.733, requests=400_000, misses=200)
     assert at(twice, 0.821) < 0.3 * at(none, 0.821)
     assert at(twice, 1.15) > 0.65
+
+
+@pytest.mark.parametrize(("requests", "misses"), [(4_000, 2), (40_000, 400), (400_000, 200)])
+def test_the_prior_is_the_mean_over_its_widths_by_how_likely_they_make_all_that_was_seen(
+    requests: float, misses: float
+) -> None:
+    """The same as a sum over all bins and widths, no bin left out and none standing for others."""
+    curve = ViolationCurve()
+    for load in (0.3, 0.5, 0.58, 0.73, 1.0, 2.6):
+        curve = learned(curve, load, requests=requests, misses=misses)
+    calm = (curve.calm[1] + PRIOR_REQUESTS * PRIOR_FLOOR) / (curve.calm[0] + PRIOR_REQUESTS)
+    priors, likely = [], []
+    for width in WIDTHS:
+        loads = [FIRST_CENTRE * RATIO**place for place in range(BINS)]
+        prior = [1 / (1 + (load / PRIOR_KNEE) ** (-1 / width)) for load in loads]
+        prior = [min(max(share, PRIOR_FLOOR), 1 - PRIOR_FLOOR) for share in prior]
+        log = 0.0 if width == WIDTHS[0] else math.log(SHARPER_ODDS)
+        for share, seen, missed in zip(prior, curve.requests, curve.misses, strict=True):
+            late = max(0.0, missed - (calm - PRIOR_FLOOR) * seen)
+            log += (late * math.log(share) + (seen - late) * math.log(1 - share)) / CLUMP
+        priors.append(prior)
+        likely.append(log)
+    weights = [math.exp(log - max(likely)) for log in likely]
+    expected = [
+        max(calm, sum(weight * share for weight, share in zip(weights, column, strict=True)) / sum(weights))
+        for column in zip(*priors, strict=True)
+    ]
+    totals = [seen + PRIOR_REQUESTS for seen in curve.requests]
+    shares = [
+        (missed + PRIOR_REQUESTS * share) / total
+        for missed, share, total in zip(curve.misses, expected, totals, strict=True)
+    ]
+    assert curve.curve().shares == pytest.approx(isotonic(shares, totals), rel=1e-9)
 
 
 def test_as_many_late_as_expected_leave_the_loads_above_as_they_were() -> None:
