@@ -33,12 +33,12 @@ def with_tick(
     former: Sequence[ObjectiveHours], counted: Sequence[Counted], *, rejected: float, now: float
 ) -> tuple[ObjectiveHours, ...]:
     """The windows with one tick's requests. A rejected request misses every objective."""
-    known = {entry.promise: entry.hours for entry in former}
+    known = dict(former)
     entries = []
     for count in counted:
         part = count.objective.window_seconds / PARTS
         begin = part * math.floor(now / part)
-        promise = _promise(count.objective)
+        promise = _words(count.objective)
         hours = known.get(promise, ())
         requests = count.requests + rejected if count.whole else 0.0
         if requests > 0:
@@ -55,27 +55,24 @@ def attainments(
     memory: Sequence[ObjectiveHours], objectives: Sequence[ObjectiveLimit], *, now: float
 ) -> tuple[Attainment, ...]:
     """What was kept of these objectives; nothing of one that no request was judged by in its window."""
-    known = {entry.promise: entry.hours for entry in memory}
+    known = dict(memory)
     kept = []
     for objective in objectives:
         window = objective.window_seconds
-        hours = _within(known.get(_promise(objective), ()), window=window, now=now)
+        hours = _within(known.get(_words(objective), ()), window=window, now=now)
         if hours:
-            requests, misses = sum([hour.requests for hour in hours]), sum([hour.misses for hour in hours])
-            kept.append(Attainment(objective.name, objective.target, requests, misses, hours[0].start, window))
+            starts, requests, misses = zip(*hours, strict=True)
+            kept.append(Attainment(objective.name, objective.target, sum(requests), sum(misses), starts[0], window))
     return tuple(kept)
-
-
-def _promise(objective: ObjectiveLimit) -> str:
-    return _words(objective.name, objective.metric, objective.threshold_seconds, objective.window_seconds)
 
 
 # Asked for every tick, the same for days.
 @lru_cache(maxsize=4096)
-def _words(name: str, metric: str, threshold_seconds: float, window_seconds: float) -> str:
-    promise = f"{name} {metric} {threshold_seconds:g}"
+def _words(objective: ObjectiveLimit) -> str:
+    window = objective.window_seconds
+    promise = f"{objective.name} {objective.metric} {objective.threshold_seconds:g}"
     # Parts of another length would not add up.
-    return promise if window_seconds == DAY_SECONDS else f"{promise} {window_seconds:g}"
+    return promise if window == DAY_SECONDS else f"{promise} {window:g}"
 
 
 def _within(hours: tuple[Hour, ...], *, window: float, now: float) -> tuple[Hour, ...]:

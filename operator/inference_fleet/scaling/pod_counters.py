@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from operator import attrgetter, sub
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from inference_fleet.scaling.types import PodSample
 
@@ -26,8 +26,8 @@ class PodCounters(NamedTuple):
     waiting: float = 0.0
 
 
-# Named alike in a sample.
-_told: Final = attrgetter(*PodCounters._fields)
+# Where a sample has them, in the same order.
+COUNTERS: Final = slice(1, 1 + len(PodCounters._fields))
 # Without these a sample cannot be believed: the engine hangs, or its scrape has failed.
 _needed: Final = attrgetter("running", "waiting", "prompt_tokens", "generation_tokens", "finished_requests")
 _NOTHING: Final = PodCounters(sample_time=0.0)
@@ -62,12 +62,14 @@ def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters | 
     """The sample's values, None if it cannot be believed. A counter that does not answer stays where it was: its series
     comes with its first event.
     """
-    told = _told(sample)
-    # Nearly always all of them are sound: one look at each, and no copy.
-    for value in told:
-        if value is None or not 0 <= value < inf:
-            break
-    else:
+    told: Any = sample[COUNTERS]
+    # Nearly always all of them are sound, and so is their sum: of one that is no number it is none, either.
+    try:
+        sound = min(told) >= 0 and sum(told) < inf
+    except TypeError:
+        # One does not answer.
+        sound = False
+    if sound:
         return PodCounters._make(told)
     if not all(map(_sound, _needed(sample))):
         return None
@@ -84,10 +86,10 @@ def _sound(value: float | None) -> bool:
 
 def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -> PodChange:
     """What moved. An engine that has restarted (a counter fell) counts from zero, gauges too."""
-    if after.generation_tokens < before.generation_tokens or after.prompt_tokens < before.prompt_tokens:
-        before = PodCounters(sample_time=before.sample_time)
     seconds, *gained, begun, queued = map(sub, after, before)
     if min(gained) < 0:
+        if after.generation_tokens < before.generation_tokens or after.prompt_tokens < before.prompt_tokens:
+            return change_of(pod, variant, PodCounters(sample_time=before.sample_time), after)
         # One that fell counts from zero.
         gained = [gain if gain >= 0 else now for gain, now in zip(gained, after[1:10], strict=True)]
     prompt, cached, generated, finished, rejected, failed, steps, inter_token_seconds, inter_tokens = gained
@@ -95,7 +97,7 @@ def change_of(pod: str, variant: str, before: PodCounters, after: PodCounters) -
         pod,
         variant,
         seconds,
-        max(0.0, prompt - cached),
+        prompt - cached if prompt > cached else 0.0,
         generated,
         finished,
         rejected,

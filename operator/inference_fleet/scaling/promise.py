@@ -45,20 +45,25 @@ def promise_of(objectives: Sequence[ObjectiveLimit], fastest: StepTimeModel | No
     """What can be promised. fastest: learned step time of the fastest variant, None while nothing is learned;
     mean_prompt: tokens. What is counted at an edge below an idle replica's latency is late on every fleet, too.
     """
+    tightest = _tightest(tuple(objectives))
+    if fastest is None:
+        return tightest
     kept: list[ObjectiveLimit] = []
     words: list[str] = []
+    first = fastest.step_seconds(prefill_tokens=mean_prompt, decoding_sequences=0)
+    token = fastest.step_seconds(prefill_tokens=0, decoding_sequences=1)
     for objective in objectives:
-        idle = 0.0 if fastest is None else _idle_seconds(objective, fastest, mean_prompt=mean_prompt)
+        # What one mean request alone on a replica takes, to its first token or per token.
+        idle = first if objective.metric == FIRST_TOKEN else token
         limit, edge = objective.threshold_seconds, judged_edge_seconds(objective.metric, objective.threshold_seconds)
-        if idle > min(limit, edge):
+        if idle > limit or idle > edge:
             promised = f"{1000 * limit:g} ms are promised"
             if idle <= limit:
                 promised += f" and judged at {1000 * edge:g} ms"
             words.append(f"{objective.name}: an idle replica needs {_rounded(1000 * idle)} ms, {promised}")
         else:
             kept.append(objective)
-    promise = _tightest(tuple(kept))
-    return changed(promise, unreachable="; ".join(words)) if words else promise
+    return changed(_tightest(tuple(kept)), unreachable="; ".join(words)) if words else tightest
 
 
 def default_promise() -> str:
@@ -95,10 +100,3 @@ def _tightest(objectives: tuple[ObjectiveLimit, ...]) -> Promise:
 
 def _threshold(objectives: Sequence[ObjectiveLimit], metric: str, default: float) -> float:
     return min([o.threshold_seconds for o in objectives if o.metric == metric], default=default)
-
-
-def _idle_seconds(objective: ObjectiveLimit, step: StepTimeModel, *, mean_prompt: float) -> float:
-    """What one mean request alone on a replica takes, to its first token or per token."""
-    if objective.metric == FIRST_TOKEN:
-        return step.step_seconds(prefill_tokens=mean_prompt, decoding_sequences=0)
-    return step.step_seconds(prefill_tokens=0, decoding_sequences=1)

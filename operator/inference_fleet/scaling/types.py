@@ -49,8 +49,7 @@ class Rule(StrEnum):
     EXTERNAL = "External"
 
 
-@dataclass(frozen=True)
-class PodSample:
+class PodSample(NamedTuple):
     """One engine's counters and gauges at one scrape; None = not answered, NaN or negative.
 
     Counters (`*_tokens`, `*_requests`, `steps`, `inter_token_*`) are totals since the engine started.
@@ -58,11 +57,6 @@ class PodSample:
 
     pod: str
     sample_time: float | None
-    running: float | None = None
-    waiting: float | None = None
-    kv_cache_usage: float | None = None
-    kv_cache_tokens: float | None = None
-    max_model_len: float | None = None
     prompt_tokens: float | None = None
     cached_prompt_tokens: float | None = None
     generation_tokens: float | None = None
@@ -72,6 +66,11 @@ class PodSample:
     steps: float | None = None
     inter_token_sum_seconds: float | None = None
     inter_token_count: float | None = None
+    running: float | None = None
+    waiting: float | None = None
+    kv_cache_usage: float | None = None
+    kv_cache_tokens: float | None = None
+    max_model_len: float | None = None
 
     @property
     def answered(self) -> bool:
@@ -86,8 +85,7 @@ class PodSample:
         )
 
 
-@dataclass(frozen=True)
-class HistogramSample:
+class HistogramSample(NamedTuple):
     """One objective's histogram of one variant, as totals: requests at or below the judged edge, and all.
 
     Totals are over all engines there ever were: what one counted stays when it goes. since: when they began (unix
@@ -153,8 +151,7 @@ class VariantLimits:
     cold_start_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class ObjectiveLimit:
+class ObjectiveLimit(NamedTuple):
     """A promise: at least `target` (share of 1) of the requests of any `window_seconds` within `threshold_seconds`."""
 
     name: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from builders.scaling import Scaler, limits, variant
@@ -123,7 +121,7 @@ def test_a_day_of_silence_leaves_nothing_to_say() -> None:
 
 
 def test_an_hourly_promise_is_counted_over_an_hour_and_beside_a_daily_one() -> None:
-    hourly = replace(PACE, threshold_seconds=0.1, window_seconds=HOUR)
+    hourly = PACE._replace(threshold_seconds=0.1, window_seconds=HOUR)
     traffic = Traffic(FIRST, hourly)
     traffic.tick()
     traffic.tick(requests=90, rejected=10)
@@ -144,7 +142,7 @@ def test_another_window_is_another_promise() -> None:
     traffic = Traffic(FIRST)
     traffic.tick()
     traffic.tick(requests=100, late=50)
-    traffic.scaler.limits = limits(objectives=(replace(FIRST, window_seconds=HOUR),))
+    traffic.scaler.limits = limits(objectives=(FIRST._replace(window_seconds=HOUR),))
     decision = traffic.tick(requests=100)
     assert (of(decision, "first").requests, of(decision, "first").share) == (100, 1.0)
 
@@ -163,7 +161,7 @@ def test_another_threshold_is_another_promise() -> None:
     traffic = Traffic(FIRST)
     traffic.tick()
     traffic.tick(requests=100, late=50)
-    traffic.scaler.limits = limits(objectives=(replace(FIRST, threshold_seconds=2.0),))
+    traffic.scaler.limits = limits(objectives=(FIRST._replace(threshold_seconds=2.0),))
     decision = traffic.tick(requests=100)
     assert (of(decision, "first").requests, of(decision, "first").share) == (100, 1.0)
 

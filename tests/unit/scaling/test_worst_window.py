@@ -14,7 +14,7 @@ from inference_fleet.scaling.worst_window import NO_WINDOW, WorstWindow
 
 HOUR = 3600.0
 DAILY = ObjectiveLimit("first", "TimeToFirstToken", 1.0, 0.99)
-HOURLY = replace(DAILY, window_seconds=HOUR)
+HOURLY = DAILY._replace(window_seconds=HOUR)
 
 
 def lived(*shares: float, window: WorstWindow = NO_WINDOW) -> WorstWindow:
@@ -91,8 +91,8 @@ def test_the_default_decides_as_without_windows() -> None:
 
 def test_the_shortest_window_of_several_objectives_counts() -> None:
     pace = ObjectiveLimit("pace", "InterTokenLatency", 0.1, 0.99)
-    _, hourly = decisions(DAILY, replace(pace, window_seconds=HOUR), late=0.9)
-    _, shorter = decisions(replace(DAILY, window_seconds=2 * HOUR), replace(pace, window_seconds=HOUR), late=0.9)
+    _, hourly = decisions(DAILY, pace._replace(window_seconds=HOUR), late=0.9)
+    _, shorter = decisions(DAILY._replace(window_seconds=2 * HOUR), pace._replace(window_seconds=HOUR), late=0.9)
     assert hourly.worst_window == shorter.worst_window != NO_WINDOW
 
 
