@@ -6,7 +6,6 @@ the largest need of the hold window, and then in steps. Unknown never lowers; bo
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Final, NamedTuple
 
@@ -222,8 +221,13 @@ def _boundless(
 
     needs: as of `held`. More counts for minutes: a bound that binds every other minute is no news every other minute.
     """
-    recent = itertools.takewhile(lambda need: now - need[0] <= BOUND_SECONDS, reversed(needs))
-    most = max(situation.wanted, estimate.unit * max((count for _, count in recent), default=0.0))
+    recent = 0.0
+    for time, count in reversed(needs):
+        if now - time > BOUND_SECONDS:
+            break
+        if count > recent:
+            recent = count
+    most = max(situation.wanted, estimate.unit * recent)
     short = most - capacity(wish.fleet, situation.carriers)
     if short > ROUNDING:
         return wish.replicas + math.ceil(short / estimate.unit - ROUNDING)

@@ -6,6 +6,7 @@ Source: design, sections 2 and 3.2, with the capacity of a steady state in place
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import add
 from typing import Final, NamedTuple
 
 from inference_fleet.engine.step_time import StepTimeModel
@@ -66,16 +67,16 @@ class Traffic(NamedTuple):
 
     def learned(self, load: FleetLoad) -> Traffic:
         """With what moved in one tick."""
-        prompt = prefills = generated = finished = 0.0
-        for change in load.changes:
-            prompt += change.prompt
-            prefills += change.finished + change.begun
-            generated += change.generated
-            finished += change.finished
+        if not load.changes:
+            return self
+        # By columns, so that every sum is one pass.
+        _, _, seconds, prompts, tokens, finishes, _, _, _, _, _, begun, _ = zip(*load.changes, strict=True)
+        prompt, generated, finished = sum(prompts), sum(tokens), sum(finishes)
         if not prompt + generated + finished:
             return self
+        prefills = sum(map(add, finishes, begun))
         known = [variant for variant in load.variants if variant.kv_tokens is not None and variant.running > 0]
-        elapsed = sum([change.seconds for change in load.changes]) / len(load.changes)
+        elapsed = sum(seconds) / len(seconds)
         return Traffic(
             prompt_tokens=self.prompt_tokens * KEPT_PER_TICK + prompt,
             prefills=max(0.0, self.prefills * KEPT_PER_TICK + prefills),
@@ -103,11 +104,10 @@ def rates_of(load: FleetLoad, traffic: Traffic) -> Rates | None:
     """
     arrivals = prompt = generated = 0.0
     mean_prompt, mean_output = traffic.mean_prompt, traffic.mean_output
-    for change in load.changes:
-        seconds, begun, queued, rejected = change.seconds, change.begun, change.queued, change.rejected
-        arrivals += (change.finished + begun + queued + rejected) / seconds
-        prompt += (change.prompt + (queued + rejected) * mean_prompt) / seconds
-        generated += (change.generated + (begun + queued + rejected) * mean_output) / seconds
+    for _, _, seconds, prompts, tokens, finished, rejected, _, _, _, queued, begun, _ in load.changes:
+        arrivals += (finished + begun + queued + rejected) / seconds
+        prompt += (prompts + (queued + rejected) * mean_prompt) / seconds
+        generated += (tokens + (begun + queued + rejected) * mean_output) / seconds
     if not load.changes:
         return None
     share = load.moving_share

@@ -115,7 +115,13 @@ def estimated(
         season=reserve.season,
         preference=preference,
         needs=reserve.needs,
-        **lessons._asdict(),
+        felt=lessons.felt,
+        forecast=lessons.forecast,
+        rise=lessons.rise,
+        overload=lessons.overload,
+        curve=lessons.curve,
+        budget=lessons.budget,
+        worst_window=lessons.worst_window,
     )
 
 

@@ -42,7 +42,8 @@ def held(
             break
         if last_larger is None and count > need:
             last_larger = time
-        largest = max(largest, count)
+        if count > largest:
+            largest = count
     return Held(largest, (now if last_larger is None else last_larger) + window)
 
 

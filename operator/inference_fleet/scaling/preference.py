@@ -6,8 +6,7 @@ Decided by the last hour and not by the moment, since a fleet that moves between
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.fleets import cheapest_fleet, pays_to_move
 from inference_fleet.scaling.spread import Carrier, by_cost, priced
@@ -15,8 +14,7 @@ from inference_fleet.scaling.spread import Carrier, by_cost, priced
 AVERAGED_SECONDS: Final = 3600.0
 
 
-@dataclass(frozen=True)
-class Preference:
+class Preference(NamedTuple):
     """main: the variant. costs: money per hour of each alone, its late requests included, averaged."""
 
     main: str | None = None

@@ -7,7 +7,6 @@ optimum, which is why one constant serves smooth and bursty traffic alike. Sourc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from operator import sub
 from typing import Final, NamedTuple
 
@@ -38,8 +37,7 @@ EXACT_UP_TO: Final = 64
 NEAR: Final = 4
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """Misses and requests of the last day and of the last week, both decayed.
 
     Bursts come days apart. A price that forgets them in a day is high after a bad one and low before the next, and pays

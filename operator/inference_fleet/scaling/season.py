@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.forecast import TICK_SECONDS
@@ -57,8 +56,7 @@ class Told(NamedTuple):
     season: float
 
 
-@dataclass(frozen=True)
-class Season:
+class Season(NamedTuple):
     """surprises: of the last days, oldest first. told: of the ticks since a cold start ago. replicas: to be ready, or
     on the way, for what comes at this time of the day; 0 while nothing does.
     """

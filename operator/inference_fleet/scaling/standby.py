@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
 from operator import add
 from typing import Final, NamedTuple
 
@@ -24,6 +23,7 @@ HOLDS_COLD_STARTS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 1e9)
 MEMORY_SECONDS: Final = 24 * 3600.0
 # Up to 16 replicas each number has its own hold, beyond in steps of 8 %, up to some thousands.
 LEVELS: Final[tuple[int, ...]] = (*range(1, 17), *(round(16 * 1.08**step) for step in range(1, 73)))
+_LOG_LEVELS: Final = tuple(map(math.log, LEVELS))
 # Units are quotients of measured numbers: a level of 4.0001 is the fourth.
 SAME: Final = 0.05
 
@@ -65,8 +65,7 @@ class Level(NamedTuple):
         return idle <= holds[costs.index(min(costs))]
 
 
-@dataclass(frozen=True)
-class Standby:
+class Standby(NamedTuple):
     """levels: one for each of LEVELS that was ever needed. since: when this began; learned_at: the last tick."""
 
     levels: tuple[Level, ...] = ()
@@ -132,8 +131,9 @@ def _worth_having(demand: float, curve: Curve, *, price: float) -> tuple[list[fl
     for place, size in enumerate(LEVELS):
         if size > least:
             break
-        shares.append(curve.at(log_demand - math.log(size)))
-        cost = size + price * shares[-1]
+        share = curve.at(log_demand - _LOG_LEVELS[place])
+        shares.append(share)
+        cost = size + price * share
         if cost < least:
             top, least = place, cost
     return shares, top

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -140,7 +139,7 @@ def test_a_full_memory_of_crowds_fits_into_a_checkpoint_and_comes_back() -> None
                 now=1_700_000_000.12 + 1000 * place + 500 * (demand == CROWD),
             )
     assert len(season.surprises) == MAXIMUM_SURPRISES
-    season = replace(season, told=(season.told[0],) * MAXIMUM_TOLD)
+    season = season._replace(told=(season.told[0],) * MAXIMUM_TOLD)
     text = ScalerMemory(started=0.0, season=season).to_json()
     assert len(text.encode()) < MAXIMUM_BYTES // 4
     assert ScalerMemory.from_json(text) == ScalerMemory(started=0.0, season=season)
