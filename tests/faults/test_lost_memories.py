@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ async def test_a_past_that_lies_takes_nothing_away_within_a_cold_start(
                         at,
                         FleetSamples(
                             pods={
-                                (space, names + pod): sample._replace(pod=names + pod, **twist)
+                                (space, names + pod): dataclasses.replace(sample, pod=names + pod, **twist)
                                 for (space, pod), sample in fleet.pods.items()
                             }
                         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -14,14 +15,14 @@ from inference_fleet.scaling.types import PodSample
 
 def every_pod(**lie: float | None) -> Callable[[FleetSamples], FleetSamples]:
     def twist(honest: FleetSamples) -> FleetSamples:
-        return FleetSamples(pods={key: sample._replace(**lie) for key, sample in honest.pods.items()})
+        return FleetSamples(pods={key: dataclasses.replace(sample, **lie) for key, sample in honest.pods.items()})
 
     return twist
 
 
 def old(sample: PodSample) -> PodSample:
     assert sample.sample_time is not None
-    return sample._replace(sample_time=sample.sample_time - 600, running=0.0)
+    return dataclasses.replace(sample, sample_time=sample.sample_time - 600, running=0.0)
 
 
 LIES: dict[str, Callable[[FleetSamples], FleetSamples]] = {

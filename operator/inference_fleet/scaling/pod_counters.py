@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from operator import attrgetter, sub
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.types import PodSample
 
@@ -26,8 +26,8 @@ class PodCounters(NamedTuple):
     waiting: float = 0.0
 
 
-# Where a sample has them, in the same order.
-COUNTERS: Final = slice(1, 1 + len(PodCounters._fields))
+# Named alike in a sample.
+_told: Final = attrgetter(*PodCounters._fields)
 # Without these a sample cannot be believed: the engine hangs, or its scrape has failed.
 _needed: Final = attrgetter("running", "waiting", "prompt_tokens", "generation_tokens", "finished_requests")
 _NOTHING: Final = PodCounters(sample_time=0.0)
@@ -62,7 +62,7 @@ def counters_of(sample: PodSample, before: PodCounters | None) -> PodCounters | 
     """The sample's values, None if it cannot be believed. A counter that does not answer stays where it was: its series
     comes with its first event.
     """
-    told: Any = sample[COUNTERS]
+    told = _told(sample)
     # Nearly always all of them are sound, and so is their sum: of one that is no number it is none, either.
     try:
         sound = min(told) >= 0 and sum(told) < inf

@@ -49,7 +49,8 @@ class Rule(StrEnum):
     EXTERNAL = "External"
 
 
-class PodSample(NamedTuple):
+@dataclass(frozen=True)
+class PodSample:
     """One engine's counters and gauges at one scrape; None = not answered, NaN or negative.
 
     Counters (`*_tokens`, `*_requests`, `steps`, `inter_token_*`) are totals since the engine started.
@@ -57,6 +58,11 @@ class PodSample(NamedTuple):
 
     pod: str
     sample_time: float | None
+    running: float | None = None
+    waiting: float | None = None
+    kv_cache_usage: float | None = None
+    kv_cache_tokens: float | None = None
+    max_model_len: float | None = None
     prompt_tokens: float | None = None
     cached_prompt_tokens: float | None = None
     generation_tokens: float | None = None
@@ -66,11 +72,6 @@ class PodSample(NamedTuple):
     steps: float | None = None
     inter_token_sum_seconds: float | None = None
     inter_token_count: float | None = None
-    running: float | None = None
-    waiting: float | None = None
-    kv_cache_usage: float | None = None
-    kv_cache_tokens: float | None = None
-    max_model_len: float | None = None
 
     @property
     def answered(self) -> bool:

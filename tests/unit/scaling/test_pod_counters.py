@@ -6,15 +6,11 @@ import math
 
 import pytest
 
-from inference_fleet.scaling.pod_counters import COUNTERS, PodCounters, counters_of
+from inference_fleet.scaling.pod_counters import PodCounters, counters_of
 from inference_fleet.scaling.types import PodSample
 
 BEFORE = PodCounters(0.0, *[float(value) for value in range(1, 12)])
 TOLD = dict(zip(PodCounters._fields, (15.0, *[float(value) for value in range(101, 112)]), strict=True))
-
-
-def test_a_sample_has_its_counters_in_the_order_in_which_they_are_remembered() -> None:
-    assert PodSample._fields[COUNTERS] == PodCounters._fields
 
 
 def test_a_sound_sample_is_believed_as_it_is() -> None:
