@@ -15,10 +15,10 @@ from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.preference import Preference
 from inference_fleet.scaling.price import (
     Choice,
-    cheapest,
     expected_misses,
     price_in_replicas,
     pure_price,
+    worth_starting,
 )
 from inference_fleet.scaling.promise import Promise, unavoidable_share
 from inference_fleet.scaling.season import Season
@@ -76,7 +76,8 @@ def estimated(
     pure = pure_price(spent, target=target)
     price = price_in_replicas(pure, demand=outlook.demand)
     curve = lessons.curve.curve()
-    preference, choice = _choice(memory, tick, outlook, curve, limits, price=price)
+    present = capacity({variant.name: variant.desired for variant in observation.variants}, tick.carriers)
+    preference, choice = _choice(memory, tick, outlook, curve, limits, price=price, present=present)
     main = preference.main or tick.carriers[0].name
     worths = {carrier.name: carrier.worth for carrier in tick.carriers}
     unit = worths[main]
@@ -220,22 +221,25 @@ def _choice(
     limits: Limits,
     *,
     price: float,
+    present: float,
 ) -> tuple[Preference, Choice]:
-    """The variant that carries most, and the capacity that is cheapest with it.
+    """The variant that carries most, and the capacity that is cheapest with it. present: what is asked for so far.
 
     The price is money: as many replicas of the cheapest variant. To a dear variant the same money is fewer replicas.
     """
     carriers, cold_start, now = tick.carriers, tick.cold_start, tick.now
     if len(carriers) == 1:
         (only,) = carriers
-        return Preference(only.name), cheapest(outlook, curve, price=price, most=MOST_REPLICAS)
+        return Preference(only.name), worth_starting(outlook, curve, price=price, most=MOST_REPLICAS, present=present)
     least = min(carrier.cost_of_worth for carrier in carriers)
     former = next((carrier.worth for carrier in carriers if carrier.name == memory.preference.main), 0.0)
     stands_by = former * memory.standby.replicas(cold_start=cold_start, now=now)
     choices, costs = {}, {}
     for carrier in carriers:
         share = least / carrier.cost_of_worth if carrier.cost_of_worth else 1.0
-        choice = cheapest(outlook, curve, price=price * share, most=MOST_REPLICAS, unit=carrier.worth)
+        choice = worth_starting(
+            outlook, curve, price=price * share, most=MOST_REPLICAS, present=present, unit=carrier.worth
+        )
         # To the nearest: learned for this variant they would be as often one more as one fewer.
         standing = carrier.worth * round(stands_by / carrier.worth)
         fleet = cheapest_fleet(max(choice.replicas, standing), carriers, main=carrier.name)

@@ -52,7 +52,8 @@ def taught(memory: ScalerMemory, tick: Tick) -> Lessons:
     )
     # What is held is seen as it is: requests that run are those of the last minutes already.
     relative = max(felt.compute + reference.backlog, reference.space) / tick.ready
-    overload = overload.learned(relative, backlog=tick.queue_seconds > BACKLOG_SHARE * tick.promise.first_token_seconds)
+    backlog = tick.queue_seconds > BACKLOG_SHARE * tick.promise.first_token_seconds
+    overload = overload.learned(relative, ready=tick.ready, backlog=backlog)
     # Curve and budget stay as they are while histograms are missing.
     if tick.misses is not None:
         requests, misses = tick.misses

@@ -35,6 +35,10 @@ USUAL_REPLICAS_PER_DEMAND: Final = 1.8
 MOST_MISSES: Final = 0.15
 EXACT_UP_TO: Final = 64
 NEAR: Final = 4
+# One replica more, or this share of what is there, is what the noise asks for as often as the load does.
+LITTLE_SHARE: Final = 0.1
+# A replica that is wanted for a moment is paid for the cold start before it and for the hold of one after it.
+PAID_BY_SERVED: Final = 2.0
 
 
 class Budget(NamedTuple):
@@ -123,6 +127,23 @@ def cheapest(outlook: Outlook, curve: Curve, *, price: float, most: int, unit: f
             best, best_share, least = candidate, share, candidate + price * share
         candidate += step
     return Choice(best * unit, best_share)
+
+
+def worth_starting(
+    outlook: Outlook, curve: Curve, *, price: float, most: int, present: float, unit: float = 1.0
+) -> Choice:
+    """The cheapest; but of little more than what is present (replicas of the first variant) only what pays for being
+    started and held as well.
+
+    5 present, 6 cheapest at this price, 5 at half of it -> 5: without it every wave of the noise starts a replica.
+    """
+    choice = cheapest(outlook, curve, price=price, most=most, unit=unit)
+    if not present < choice.replicas <= present + max(unit, LITTLE_SHARE * present):
+        return choice
+    lasting = cheapest(outlook, curve, price=price / PAID_BY_SERVED, most=most, unit=unit)
+    if lasting.replicas > present:
+        return lasting
+    return Choice(present, expected_misses(outlook, curve, capacity=present))
 
 
 def expected_misses(outlook: Outlook, curve: Curve, *, capacity: float) -> float:

@@ -81,6 +81,7 @@ def tick_of(
             for variant, step in zip(limits.variants, steps, strict=True)
         ]
     )
+    needs = memory.overload.arriving(needs)
     carriers = carriers_of(observation, limits, needs)
     cold_start = slowest_start(known, limits)
     ready = max(capacity({variant.name: variant.ready for variant in observation.variants}, carriers), LEAST_DEMAND)

@@ -15,8 +15,10 @@ from inference_fleet.scaling.price import (
     START_PRICE,
     Budget,
     cheapest,
+    expected_misses,
     price_in_replicas,
     pure_price,
+    worth_starting,
 )
 from inference_fleet.scaling.types import DAY_SECONDS
 from inference_fleet.scaling.violation_curve import Curve, ViolationCurve
@@ -132,3 +134,28 @@ def test_more_demand_never_asks_for_fewer(demand: float, factor: float, price: f
         return cheapest(seen, CURVE, price=price_in_replicas(price, demand=seen.demand), most=4096).replicas
 
     assert wanted(demand * factor) >= wanted(demand)
+
+
+def test_one_replica_more_has_to_pay_for_its_start_and_its_hold() -> None:
+    some, curve = outlook(4.0, -0.1, 0.0, 0.1), ViolationCurve().curve()
+    lasting = cheapest(some, curve, price=20.0, most=100).replicas
+    wanted = cheapest(some, curve, price=40.0, most=100).replicas
+    assert wanted == lasting + 1  # else the rest says nothing
+    assert worth_starting(some, curve, price=40.0, most=100, present=lasting).replicas == lasting
+    # It says what to expect of the fleet as it stays.
+    kept = worth_starting(some, curve, price=40.0, most=100, present=lasting)
+    assert kept.misses == pytest.approx(expected_misses(some, curve, capacity=lasting))
+    # What is there is not given up for it, and what is missing by more is started at once.
+    assert worth_starting(some, curve, price=40.0, most=100, present=wanted).replicas == wanted
+    assert worth_starting(some, curve, price=40.0, most=100, present=lasting - 1).replicas == wanted
+    assert worth_starting(some, curve, price=40.0, most=100, present=0.0).replicas == wanted
+
+
+@given(st.floats(0.1, 200.0), st.floats(1.0, 5000.0), st.floats(0.0, 300.0))
+def test_what_is_worth_starting_is_never_more_than_the_cheapest_nor_less_than_what_is_there_of_it(
+    demand: float, price: float, present: float
+) -> None:
+    some, curve = outlook(demand, -0.2, 0.0, 0.2), ViolationCurve().curve()
+    best = cheapest(some, curve, price=price, most=4096).replicas
+    found = worth_starting(some, curve, price=price, most=4096, present=present).replicas
+    assert min(best, present) <= found <= best

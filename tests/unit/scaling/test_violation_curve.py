@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_fleet.scaling.overload import TICKS_AFTER, Overload
 from inference_fleet.scaling.violation_curve import (
     BINS,
     CLUMP,
@@ -138,16 +137,6 @@ def test_a_new_unit_of_load_forgets_most_of_what_was_seen() -> None:
     other = learned(curve, 0.5, requests=0, misses=0, unit=1.3)
     assert sum(same.requests) == pytest.approx(4000, rel=0.01)
     assert sum(other.requests) == pytest.approx(400, rel=0.01)
-
-
-def test_late_requests_of_an_overload_are_booked_at_its_peak() -> None:
-    overload = Overload().learned(1.8, backlog=True)
-    for _ in range(TICKS_AFTER):
-        overload = overload.learned(0.3, backlog=False)
-        assert overload.booked == 1.8  # at 0.3 it would look as if nothing were safe
-    for _ in range(2):
-        overload = overload.learned(0.3, backlog=False)
-    assert overload.booked == 0.3
 
 
 rows = st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 1e6)), min_size=1, max_size=40)
