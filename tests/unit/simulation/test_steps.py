@@ -27,7 +27,7 @@ def three_times_the_load() -> Run:
     return simulate_policy(scenario, OwnScaler(scenario.limits), name="fleet", parameters={})
 
 
-def held_as_it_is(overload: Overload, needs: tuple[Need, ...]) -> tuple[Need, ...]:  # noqa: ARG001 - a method's place
+def held_as_it_is(overload: Overload, needs: tuple[Need, ...]) -> tuple[Need, ...]:
     return needs
 
 
