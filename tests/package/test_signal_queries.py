@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from builders.recorded_prometheus import Recorded, recorded_prometheus
 from inference_fleet.adapters.histogram_totals import histogram_query
-from inference_fleet.adapters.prometheus import POD_QUERIES
+from inference_fleet.adapters.prometheus import POD_QUERIES, PrometheusSignals
 from inference_fleet.sandbox.tools import tool_path
 from inference_fleet.sandbox.tools.progress import silent
 
+AT = 1_780_000_000.0
 VARIANT = 'namespace="chat", inference_deployment="llama", inference_variant="a"'
 
 
@@ -68,3 +70,21 @@ def test_a_histogram_is_added_up_over_pods_and_not_over_those_who_report_it(tmp_
     ]
     labels = f'{VARIANT}, le="1.0"'
     assert answered(tmp_path, histogram_query("TimeToFirstToken", [1.0]), found, labels=labels, value=8) == ""
+
+
+async def test_pods_whose_samples_are_ahead_of_the_clock_are_found_with_their_time(tmp_path: Path) -> None:
+    labels = {"namespace": "chat", "inference_deployment": "llama", "inference_variant": "a", "engine": "0"}
+    # Of each pod a sample each 15 s for five minutes, the last so many seconds after the moment that is asked about.
+    last = {"now": -5, "a minute": 60, "nearly five": 285, "more": 315, "ten": 595}
+    samples = [
+        Recorded("vllm:num_requests_running", {**labels, "pod": pod}, AT + ahead - back, 3.0)
+        for pod, ahead in last.items()
+        for back in range(0, 300, 15)
+    ]
+    with recorded_prometheus(tmp_path, samples) as url:
+        signals = PrometheusSignals(url)
+        fleet = await signals.sample(at=AT, promised=())
+        await signals.close()
+    assert fleet.problem is None
+    seen = {pod: sample.sample_time for (_, pod), sample in fleet.pods.items()}
+    assert seen == {pod: AT + ahead for pod, ahead in last.items()}

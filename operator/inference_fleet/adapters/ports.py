@@ -180,13 +180,15 @@ class FleetSamples:
     """What Prometheus knows of all engines at one moment.
 
     histograms: per variant, metric and edge (seconds) the totals. arrivals: requests that a gateway counted, by
-    namespace and name of the InferenceDeployment. problem: why there is nothing, else None.
+    namespace and name of the InferenceDeployment. problem: why there is nothing, else None. clocks: words on clocks
+    that differ, which may be why samples are not of now.
     """
 
     pods: Mapping[PodKey, PodSample] = field(default_factory=dict)
     histograms: Mapping[VariantKey, tuple[HistogramSample, ...]] = field(default_factory=dict)
     arrivals: Mapping[tuple[str, str], float] = field(default_factory=dict)
     problem: str | None = None
+    clocks: str = ""
 
 
 @dataclass(frozen=True)

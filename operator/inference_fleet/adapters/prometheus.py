@@ -6,10 +6,11 @@ import asyncio
 import logging
 import math
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from urllib3.util.retry import Retry
 from inference_fleet.adapters.histogram_totals import ALL_DEPLOYMENTS, HistogramTotals, Query, Row, number_of
 from inference_fleet.adapters.past_window import PastWindow
 from inference_fleet.adapters.ports import DeploymentKey, FleetSamples, PastSamples, PodKey, Promised
+from inference_fleet.scaling.silence import MAXIMUM_SAMPLE_LEAD_SECONDS
 from inference_fleet.scaling.types import PodSample
 
 CONNECT_TIMEOUT_SECONDS: Final = 1.0
@@ -33,6 +35,8 @@ SAMPLE_TIMEOUT_SECONDS: Final = 10.0
 # All signals of one part of the past.
 PAST_TIMEOUT_SECONDS: Final = 10.0
 LONGEST_PROBLEM: Final = 200
+# Beyond the time that an answer may take, whose own time is in whole seconds.
+DIFFERENT_CLOCKS_SECONDS: Final = 30.0
 
 _SELECTOR: Final = f"{{{ALL_DEPLOYMENTS}}}"
 _POD: Final = "namespace, pod"
@@ -70,6 +74,16 @@ POD_QUERIES: Final[Mapping[str, str]] = {
 }
 KV_CACHE_TOKENS_QUERY: Final = (
     f"max by ({_POD}, kv_cache_size_tokens, kv_cache_max_concurrency) (vllm:cache_config_info{_SELECTOR})"
+)
+# When a pod was scraped last by a clock that is ahead of ours: such a sample is not among those of now, and older ones
+# are. What is only as far ahead as a slow answer takes is left out. Asked about two parts of what may be ahead, since
+# one look reaches five minutes.
+AHEAD_QUERY: Final = _by_pod(
+    "max",
+    " or ".join(
+        f"timestamp(vllm:num_requests_running{_SELECTOR} offset -{minutes}m) > time() + {MAXIMUM_SAMPLE_LEAD_SECONDS:g}"
+        for minutes in (10, 5)
+    ),
 )
 _log = logging.getLogger(__name__)
 
@@ -128,8 +142,9 @@ class PrometheusSignals:
         self._arrivals_query = arrivals_query
         auth = _SecretFromFile(Path(secret), user=user) if (secret := token_file or password_file) else None
         self._client, self._past_client = (
-            _connected(url, auth=auth, verify=ca_file or True, headers=headers) for _ in range(2)
+            _connected(url, auth=auth, verify=ca_file or True, headers=headers, heard=self._hear) for _ in range(2)
         )
+        self._server_date: str | None = None
         self._totals = HistogramTotals()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prometheus")
         self._under_way: asyncio.Future[FleetSamples] | None = None
@@ -171,9 +186,12 @@ class PrometheusSignals:
     def _ask(self, at: float, promised: Collection[Promised]) -> FleetSamples:
         try:
             fleet = read_fleet(self._query, at=at, promised=promised, totals=self._totals)
-            return fleet if self._arrivals_query is None else replace(fleet, arrivals=self._arrivals(at))
+            arrivals = {} if self._arrivals_query is None else self._arrivals(at)
         except _NO_ANSWER as error:
             return FleetSamples(problem=self._problem(error))
+        if ahead := self._ahead(fleet, at):
+            fleet = replace(fleet, pods={**fleet.pods, **ahead})
+        return replace(fleet, arrivals=arrivals, clocks=_clocks_differ(self._server_date, at=at))
 
     def _ask_past(
         self,
@@ -219,6 +237,23 @@ class PrometheusSignals:
                 found[key] = found.get(key, 0.0) + number
         return found
 
+    def _ahead(self, fleet: FleetSamples, at: float) -> Mapping[PodKey, PodSample]:
+        """Pods that were scraped by a clock ahead of ours: what is seen of them now is older than it says."""
+        try:
+            rows = self._query(AHEAD_QUERY, at)
+        except _NO_ANSWER as error:
+            _log.debug("whether samples are ahead of the clock is not known: %s", _short(_cause(error)))
+            return {}
+        found = {}
+        for labels, time in rows:
+            key = labels.get("namespace", ""), labels.get("pod", "")
+            if all(key) and math.isfinite(time):
+                found[key] = replace(fleet.pods.get(key, PodSample(key[1], None)), sample_time=time)
+        return found
+
+    def _hear(self, response: requests.Response, **_: Any) -> None:
+        self._server_date = response.headers.get("Date")
+
     def _range(self, query: str, moments: Sequence[float]) -> list[Any]:
         answer = self._past_client.custom_query_range(
             query,
@@ -239,7 +274,12 @@ class PrometheusSignals:
 
 
 def _connected(
-    url: str, *, auth: requests.auth.AuthBase | None, verify: str | bool, headers: Mapping[str, str]
+    url: str,
+    *,
+    auth: requests.auth.AuthBase | None,
+    verify: str | bool,
+    headers: Mapping[str, str],
+    heard: Callable[..., None],
 ) -> PrometheusConnect:
     session = requests.Session()
     session.headers.update(headers)
@@ -247,7 +287,7 @@ def _connected(
     session.verify = verify
     session.auth = auth
     # The client would tell the answer's bytes as Python writes them.
-    session.hooks["response"].append(_refuse_errors)
+    session.hooks["response"] += [heard, _refuse_errors]
     return PrometheusConnect(
         url,
         session=session,
@@ -265,6 +305,19 @@ def _refuse_errors(response: requests.Response, **_: Any) -> None:
     except (ValueError, KeyError, TypeError):
         said = "" if "html" in response.headers.get("Content-Type", "") else response.text
     raise _Refused(f"{response.status_code}: {said.strip() or response.reason}")
+
+
+def _clocks_differ(date: str | None, *, at: float) -> str:
+    """Words on the clock of whoever answered, empty if it goes as ours does. date: of the answer."""
+    try:
+        ahead = parsedate_to_datetime(date or "").timestamp() - at
+    except ValueError:
+        return ""
+    if abs(ahead) < DIFFERENT_CLOCKS_SECONDS:
+        return ""
+    words = "ahead of" if ahead > 0 else "behind"
+    # In minutes: the seconds would be others with every answer.
+    return f"the clock of Prometheus is about {max(1, round(abs(ahead) / 60))} min {words} that of this operator"
 
 
 def read_fleet(query: Query, *, at: float, promised: Collection[Promised], totals: HistogramTotals) -> FleetSamples:

@@ -87,7 +87,7 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.SIGNALS_IDLE: ("The load is known: there is none.", _NOTHING),
     Reason.SIGNALS_UNKNOWN: (
         "The load is not known: replicas stay as they are and are never lowered.",
-        "See whether Prometheus is reachable and scrapes the pods.",
+        "See whether Prometheus is reachable and scrapes the pods that the message names; set clocks if it says so.",
     ),
     Reason.MANUAL: ("Replicas follow spec.replicas.", _NOTHING),
     Reason.EXTERNAL: ("Replicas follow /scale.", _NOTHING),

@@ -189,12 +189,22 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
     if scaling is not None and scaling.signals is not None:
         since = unix_seconds(scaling.signals.since)
         words = "" if since is None else f" since {clock(since, now=now, zone=zone)}"
-        yield "signals", f"{(scaling.signals.state or '-').lower()}{words}"
+        yield "signals", f"{(scaling.signals.state or '-').lower()}{words}{_silence(deployment)}"
     yield "limits", _limits(deployment)
     for variant in deployment.status.variants or ():
         yield "variant", _variant(variant.model_dump())
     for warning in deployment.status.warnings or ():
         yield "warning", one_line(f"{warning.path}: {_with_way_out(warning)}")
+
+
+def _silence(deployment: DeploymentView) -> str:
+    """Which pods do not answer, where the decision does not say it: it has other words when it adds replicas."""
+    active, scaling = deployment.condition("ScalingActive"), deployment.status.scaling
+    told = scaling.last_decision.message if scaling and scaling.last_decision else ""
+    if active is None or active.status != "True":
+        return ""
+    words = active.message.partition(", but ")[2].partition(": ")[2]
+    return f"; {one_line(words)}" if words and words not in (told or "") else ""
 
 
 def _with_way_out(warning: Remark) -> str:

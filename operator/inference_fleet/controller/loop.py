@@ -18,6 +18,7 @@ from inference_fleet.controller.executor import Executor
 from inference_fleet.controller.lease import Lease
 from inference_fleet.controller.reconciler import Reconciler
 from inference_fleet.controller.refill import Refill
+from inference_fleet.controller.signal_events import SignalEvents
 from inference_fleet.controller.store import Store
 from inference_fleet.controller.telemetry import CONTROLLER, Telemetry
 from inference_fleet.controller.tick import FleetTick
@@ -79,6 +80,7 @@ class Loop:
         self.tick = FleetTick(self.store, self.queue, signals, clock, self.telemetry, settings.tick_seconds)
         self._refill = Refill(self.store, self.tick, signals, clock)
         self._events = EventRecorder(cluster, clock, instance=settings.identity, busy=lambda: len(self.queue) > 0)
+        self.tick.tell = SignalEvents(self.store, self._events, leads=self.leads).look
         self.checkpoints = Checkpoints(
             cluster, self.store, self.tick, clock, self._events, namespaces=settings.namespaces
         )

@@ -15,7 +15,8 @@ from inference_fleet.controller.work_queue import Key
 from inference_fleet.planning.pools import Pool
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.signals import MAXIMUM_PODS, MAXIMUM_SAMPLE_AGE_SECONDS
+from inference_fleet.scaling.signals import MAXIMUM_PODS
+from inference_fleet.scaling.silence import MAXIMUM_SAMPLE_AGE_SECONDS
 from inference_fleet.scaling.types import Limits, Observation, PodSample, VariantObservation
 
 # Two looks nearer to each other than this are the same one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -32,6 +32,8 @@ from inference_fleet.scaling.types import Decision, Limits, Observation, PodSamp
 BATCH: Final = 5
 # Objects decided between two looks at what they left behind, 3 ms each.
 COLLECTED: Final = 50
+# Other pods that are silent are told at most this often: one name at one tick and another at the next is no news.
+OTHERS_AFTER_SECONDS: Final = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ _log = logging.getLogger(__name__)
 class Scaled:
     """One object as the scaler saw it last. uid: a successor of the same name starts with nothing.
 
-    seen: replicas per variant that the decision was made from, or that it has lowered them to since.
+    seen: replicas per variant that the decision was made from, or that it has lowered them to since. told: words on
+    silent pods that were news last, and when (unix seconds).
     """
 
     uid: str
@@ -49,6 +52,7 @@ class Scaled:
     limits: Limits
     observation: Observation
     seen: Mapping[str, int]
+    told: tuple[str, float] = ("", 0.0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class FleetTick:
     seconds: between two ticks. last_tick: monotonic seconds at the end of the last one, None before the first.
     remembered: memories of objects that are not being decided on, by (key, uid): as read back at the start, or from
     before they were suspended. waiting: those that lack the last minutes and may still be told of them. looked_at: when
-    the fleet was last looked at (unix seconds).
+    the fleet was last looked at (unix seconds). tell: told of every look, and when it was.
     """
 
     store: Store
@@ -85,6 +89,7 @@ class FleetTick:
     waiting: dict[Key, Waiting] = field(default_factory=dict)
     looked_at: float | None = None
     last_tick: float | None = None
+    tell: Callable[[Mapping[Key, Scaled], float], None] | None = None
     _studied: dict[Key, tuple[Snapshot, Study]] = field(default_factory=dict, repr=False)
 
     def decision(self, key: Key, snapshot: Snapshot) -> Decision | None:
@@ -170,6 +175,8 @@ class FleetTick:
                 collect_young()
         self._forget_gone()
         self._grant()
+        if self.tell is not None:
+            self.tell(self.scaled, now)
         for key in news:
             self.queue.add(key)
         self.last_tick = self.clock.monotonic()
@@ -192,6 +199,7 @@ class FleetTick:
             histograms={name: fleet.histograms.get((*key, name), ()) for name in most},
             problem=fleet.problem,
             arrivals=(fleet.arrivals[key], now) if key in fleet.arrivals else None,
+            clocks=fleet.clocks,
         )
         uid = str(snapshot.deployment["metadata"]["uid"])
         former = self.scaled.get(key)
@@ -205,10 +213,13 @@ class FleetTick:
             decision, memory = decide(memory, observation, studied.limits, now)
         self.remembered.pop((key, uid), None)
         seen = current_replicas(studied.pools, recorded=recorded)
-        self.scaled[key] = Scaled(uid, memory, decision, studied.limits, observation, seen)
+        silence = "" if observation.problem else decision.problem
+        others = former is None or (former.told[0] != silence and now - former.told[1] >= OTHERS_AFTER_SECONDS)
+        told = (silence, now) if former is None or others else former.told
+        entry = self.scaled[key] = Scaled(uid, memory, decision, studied.limits, observation, seen, told)
         if former is not None and former.decision.total != decision.total:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()
-        if former is None or _news(former) != _news(self.scaled[key]):
+        if former is None or others or _news(former) != _news(entry):
             _log.info("%s/%s: %d replicas (%s): %s", *key, decision.total, decision.rule.value, decision.message)
             return True
         return _attainment_is_news(snapshot, decision, now=now)

@@ -23,6 +23,7 @@ def observation_of(
     histograms: Mapping[str, tuple[HistogramSample, ...]] = _NO_HISTOGRAMS,
     problem: str | None = None,
     arrivals: tuple[float, float] | None = None,
+    clocks: str = "",
 ) -> Observation:
     """One observation of an object: `samples` by pod name, `histograms` and `recorded` by variant.
 
@@ -47,6 +48,7 @@ def observation_of(
         problem=problem,
         spec_replicas=spec_replicas,
         arrivals=arrivals,
+        clocks=clocks,
     )
 
 

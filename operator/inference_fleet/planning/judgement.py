@@ -92,6 +92,14 @@ def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Con
     return tuple(sorted(result, key=lambda condition: order.index(ConditionType(condition.type))))
 
 
+def following_words(decision: Decision) -> str:
+    """That replicas follow the load, and which pods are not heard of."""
+    words = "replicas follow the measured load"
+    if decision.problem:
+        return f"{words}, but none goes while some pods do not answer: {decision.problem}"
+    return words
+
+
 def _bound(decision: Decision) -> str:
     """The same words for as long as the same bound binds: what the load takes now is the decision's to say."""
     name = ", ".join(decision.limited_by)
@@ -208,7 +216,7 @@ def _scaling_active(facts: Facts) -> Condition:
     if facts.decision.signals is SignalState.UNKNOWN:
         return _condition(facts, kind, "False", Reason.SIGNALS_UNKNOWN, facts.decision.message)
     reason = Reason.SIGNALS_IDLE if facts.decision.signals is SignalState.IDLE else Reason.SIGNALS_FRESH
-    return _condition(facts, kind, "True", reason, "replicas follow the measured load")
+    return _condition(facts, kind, "True", reason, following_words(facts.decision))
 
 
 def _beginning(facts: Facts) -> Reason:

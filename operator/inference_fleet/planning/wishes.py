@@ -65,7 +65,9 @@ def effective_decision(
     if decision is None:
         return fallback
     if limits.mode is Mode.AUTOMATIC:
-        return dataclasses.replace(fallback, signals=decision.signals, attainments=decision.attainments)
+        return dataclasses.replace(
+            fallback, signals=decision.signals, attainments=decision.attainments, problem=decision.problem
+        )
     if decision.rule is fallback.rule and decision.replicas == fallback.replicas:
         return decision
     return dataclasses.replace(
@@ -74,6 +76,7 @@ def effective_decision(
         signals=decision.signals,
         terms=decision.terms,
         attainments=decision.attainments,
+        problem=decision.problem,
     )
 
 
@@ -106,8 +109,8 @@ def scaling_status(
         and former.get("mode") == mode.value
         and former.get("recommendedReplicas") == decision.recommended
     )
-    if same and decision.signals is SignalState.UNKNOWN:
-        # ScalingActive tells the same words: both say why nothing is known now.
+    if same and (decision.signals is SignalState.UNKNOWN or decision.rule is Rule.SIGNALS_UNKNOWN):
+        # ScalingActive tells the same words: both say what is not known now, and of which pods.
         return {**former, "lastDecision": {**last, "message": decision.message}}
     if same:
         return dict(former)

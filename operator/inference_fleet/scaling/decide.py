@@ -124,7 +124,8 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     else:
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
     kept_promises = attainments(learned.attained, limits.objectives, now=now)
-    return changed(decision, unreachable=unreachable, attainments=kept_promises), changed(
+    problem = "" if load.answered + load.unborn == load.ready > 0 and not observation.problem else load.problem
+    return changed(decision, unreachable=unreachable, attainments=kept_promises, problem=problem), changed(
         learned,
         needs=needs,
         idle_since=idle_since,
@@ -176,7 +177,8 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
         return _Wish(situation.raised, rule, message)
     # down is frozen while some pods are unknown: they may carry the load that is not seen.
     if load.answered < load.ready:
-        return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}: no scale-down until they answer")
+        who = "it answers" if load.answered + 1 == load.ready else "they answer"
+        return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}; no scale-down until {who}")
     freed = without_hindrance(current, situation.carriers)
     if freed != current and not carries(current, situation.wanted, situation.carriers):
         words = f"{sum(freed.values())} replicas carry as much as {total} of unlike variants"

@@ -11,10 +11,9 @@ from math import inf
 from typing import Final, NamedTuple
 
 from inference_fleet.scaling.pod_counters import PodChange, PodCounters, change_of, counters_of
+from inference_fleet.scaling.silence import MAXIMUM_SAMPLE_AGE_SECONDS, MAXIMUM_SAMPLE_LEAD_SECONDS, silence_words
 from inference_fleet.scaling.types import Observation, PodSample, SignalState
 
-# Two scrapes of 15 s and a little: the slowest scrape interval that is tolerated.
-MAXIMUM_SAMPLE_AGE_SECONDS: Final = 35.0
 # Pods whose counters are remembered; of more, the rest counts like these.
 MAXIMUM_PODS: Final = 1000
 # A pod seen for the first time counts from zero if the fleet was seen this recently, else it may be old.
@@ -44,7 +43,8 @@ class FleetLoad(NamedTuple):
 
     running, waiting, rejected, failed: requests. answered, ready: pods. sample_time: of the oldest believed sample.
     changes: what moved, per pod with a newer sample than before. share, moving_share: pods that carry load by those
-    that answered, and by those with changes. arrival_rate: requests a second that a gateway counted, None without one.
+    that answered, and by those with changes. problem: words on what is missing, empty if nothing is. arrival_rate:
+    requests a second that a gateway counted, None without one. unborn: pods that are only too new to have answered.
     """
 
     state: SignalState
@@ -62,6 +62,7 @@ class FleetLoad(NamedTuple):
     pods: tuple[tuple[str, PodCounters], ...]
     problem: str
     arrival_rate: float | None = None
+    unborn: int = 0
 
     @property
     def lost(self) -> float:
@@ -113,8 +114,8 @@ def read_signals(
 
     answered = len(counters)
     # One that has just become ready carries nothing yet; counted like the others it would pass for load.
-    unborn = len(ready.difference(counters, before)) if recently else 0
-    carrying = len(ready) - unborn
+    unborn = ready.difference(counters, before) if recently else frozenset[str]()
+    carrying = len(ready) - len(unborn)
     share = carrying / answered if answered else 1.0
     running = sum([variant.running for variant in variants])
     waiting = sum([variant.waiting for variant in variants])
@@ -127,6 +128,9 @@ def read_signals(
         silent = dict.fromkeys(ready.difference(counters), _NEVER_HEARD) | silent
     if counted is not None:
         silent[GATEWAY] = counted
+    problem = observation.problem or ""
+    if not problem and (not ready or answered < len(ready)):
+        problem = silence_words(observation, ready=ready, answered=counters, new=unborn, now=now)
     return FleetLoad(
         state=_state(observation, answered=answered, ready=len(ready), still=still),
         running=running * share,
@@ -141,8 +145,9 @@ def read_signals(
         share=share,
         moving_share=carrying / len(changes) if changes else 1.0,
         pods=tuple(sorted((silent | counters).items())[:MAXIMUM_PODS]),
-        problem=observation.problem or _silence(answered=answered, ready=len(ready), unborn=unborn),
+        problem=problem,
         arrival_rate=arrival_rate,
+        unborn=len(unborn),
     )
 
 
@@ -182,15 +187,6 @@ def _variant_load(name: str, believed: list[PodSample]) -> VariantLoad:
     return VariantLoad(name, running, waiting, tokens if told else None, share)
 
 
-def _silence(*, answered: int, ready: int, unborn: int) -> str:
-    if not ready:
-        return "no replica is ready"
-    silent = ready - answered
-    # Every start has such a moment: no engine is at fault.
-    why = "too new to have answered" if silent == unborn else "silent"
-    return f"{silent} of {ready} pods {'is' if silent == 1 else 'are'} {why}"
-
-
 def _state(observation: Observation, *, answered: int, ready: int, still: bool) -> SignalState:
     if observation.problem is not None or ready == 0 or answered == 0:
         return SignalState.UNKNOWN
@@ -200,4 +196,5 @@ def _state(observation: Observation, *, answered: int, ready: int, still: bool) 
 
 
 def _recent(sample: PodSample, now: float) -> bool:
-    return sample.sample_time is not None and now - sample.sample_time <= MAXIMUM_SAMPLE_AGE_SECONDS
+    time = sample.sample_time
+    return time is not None and -MAXIMUM_SAMPLE_LEAD_SECONDS <= now - time <= MAXIMUM_SAMPLE_AGE_SECONDS

@@ -129,13 +129,15 @@ class VariantObservation:
 @dataclass(frozen=True)
 class Observation:
     """What is seen of one InferenceDeployment. `problem`: why signals are missing as a whole, else None. `arrivals`:
-    what a gateway before the engines has counted so far, where one is asked, and when (unix seconds).
+    what a gateway before the engines has counted so far, where one is asked, and when (unix seconds). clocks: words on
+    clocks that differ, which may be why pods are silent; empty if they do not.
     """
 
     variants: tuple[VariantObservation, ...]
     problem: str | None = None
     spec_replicas: int | None = None
     arrivals: tuple[float, float] | None = None
+    clocks: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ class Decision:
     unreachable: str = ""
     """Words on objectives that no number of replicas can keep; empty if all can be kept."""
     attainments: tuple[Attainment, ...] = ()
+    problem: str = ""
+    """Words on signals that are missing, of all pods or of some; empty if none is, or only of those just begun."""
 
     @property
     def total(self) -> int:

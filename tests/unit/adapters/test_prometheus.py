@@ -6,6 +6,8 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from aiohttp.test_utils import TestServer
 from inference_fleet.adapters import prometheus
 from inference_fleet.adapters.histogram_totals import HistogramTotals, histogram_query
 from inference_fleet.adapters.ports import FleetSamples
-from inference_fleet.adapters.prometheus import KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals
+from inference_fleet.adapters.prometheus import AHEAD_QUERY, KV_CACHE_TOKENS_QUERY, POD_QUERIES, PrometheusSignals
 from inference_fleet.engine.metrics import judged_edge_seconds
 from inference_fleet.sandbox.certificates import make_authority
 
@@ -92,7 +94,48 @@ async def test_rows_without_pod_are_nobody() -> None:
 
 
 async def test_an_empty_prometheus_knows_no_pod_and_that_is_no_problem_of_its_own() -> None:
-    assert await answers({}) == FleetSamples()
+    fleet = await answers({})
+    assert (fleet.pods, fleet.histograms, fleet.problem) == ({}, {}, None)
+
+
+async def test_a_pod_that_was_scraped_by_a_clock_ahead_of_ours_is_told_with_that_time() -> None:
+    said = {query: vector((LABELS, "5")) for query in POD_QUERIES.values()}
+    said[POD_QUERIES["sample_time"]] = vector((LABELS, f"{AT - 10}"), ({**LABELS, "pod": "q"}, f"{AT - 10}"))
+    said[AHEAD_QUERY] = vector((LABELS, f"{AT + 290}"), ({**LABELS, "pod": "r"}, f"{AT + 295}"))
+    pods = (await answers(said)).pods
+    # What is seen of p now was said five minutes ago, though it is stamped with now.
+    assert {pod: sample.sample_time for (_, pod), sample in pods.items()} == {
+        "p": AT + 290,
+        "q": AT - 10,
+        "r": AT + 295,
+    }
+
+
+async def test_a_prometheus_that_cannot_look_ahead_is_believed_all_the_same() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.query["query"] == AHEAD_QUERY:
+            return web.Response(status=400, text="negative offset is disabled")
+        return web.json_response(vector((LABELS, "5")))
+
+    fleet = await ask(answer)
+    assert fleet.problem is None
+    assert fleet.pods["chat", "p"].running == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, ""),
+        (-25, ""),
+        (300, "the clock of Prometheus is about 5 min ahead of that of this operator"),
+        (-7200, "the clock of Prometheus is about 120 min behind that of this operator"),
+    ],
+)
+async def test_a_clock_of_prometheus_that_differs_from_ours_is_told(seconds: float, told: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response(vector(), headers={"Date": format_datetime(datetime.fromtimestamp(AT + seconds, UTC))})
+
+    assert (await ask(answer)).clocks == told
 
 
 async def test_histograms_are_told_per_variant_and_edge() -> None:

@@ -18,7 +18,7 @@ from inference_fleet.api.conditions import Reason
 from inference_fleet.cli.deployment_view import clock, view
 from inference_fleet.cli.explain_report import explain_report, explain_text, hindrances
 from inference_fleet.cli.main import EXIT_FAILED, EXIT_OK, EXIT_USAGE, run
-from inference_fleet.scaling.types import Attainment, Term
+from inference_fleet.scaling.types import Attainment, Rule, Term
 
 
 @pytest.fixture
@@ -49,6 +49,17 @@ def test_a_serving_deployment_is_said_to_serve() -> None:
     assert "limits     limited by maxReplicas (1 .. 10)" in lines
     assert "  15:06:40  1 -> 3  Saturation: demand is 2.4 replicas" in lines
     assert not any(line.startswith("cause") for line in lines)
+
+
+def test_a_silent_pod_is_named_also_where_the_decision_speaks_of_something_else() -> None:
+    silent = "1 of 2 pods is silent: Prometheus has no sample of a-0"
+    world = settled()
+    world.decide(3, message="demand is 2.4 replicas", problem=silent)
+    world.settle()
+    assert f"signals    fresh since 15:06:40; {silent}" in text(world, width=200).splitlines()
+    world.decide(3, rule=Rule.SIGNALS_UNKNOWN, message=f"{silent}; no scale-down until it answers", problem=silent)
+    world.settle()
+    assert text(world, width=200).count(silent) == 1
 
 
 def test_missing_devices_are_the_cause_with_a_way_out() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from builders.operator_world import NAMESPACE, world
-from inference_fleet.adapters.ports import Object
+from builders.operator_world import NAMESPACE, World, world
+from inference_fleet.adapters.ports import FleetSamples, Object
 from inference_fleet.adapters.resources import REPLICA_SETS
 from inference_fleet.controller import tick
 from inference_fleet.controller.work_queue import Key
@@ -132,3 +132,49 @@ async def test_a_decision_lowers_once_and_not_again_what_somebody_has_raised_sin
             w.cluster.edit(REPLICA_SETS, pool["metadata"]["name"], NAMESPACE, lambda obj: raise_to(obj, before))
             await w.clock.advance(20)
             assert w.desired() == before  # until the next look
+
+
+def silent(pod: str) -> Callable[[FleetSamples], FleetSamples]:
+    return lambda honest: dataclasses.replace(honest, pods={k: v for k, v in honest.pods.items() if k[1] != pod})
+
+
+def told(w: World) -> tuple[str, str]:
+    """Of silent pods: by the condition, by the decision."""
+    status = w.status()
+    (active,) = [each for each in status["conditions"] if each["type"] == "ScalingActive"]
+    return active["message"], status["scaling"]["lastDecision"]["message"]
+
+
+async def test_a_silent_pod_is_named_by_condition_and_decision_and_so_is_the_next() -> None:
+    async with world() as w:
+        w.deploy(scaling={"mode": "Automatic", "minReplicas": 3, "maxReplicas": 6})
+        w.signals.load = {"llama": 10.0}
+        async with w.running(resync_seconds=86400):
+            await w.clock.advance(600)
+            pods = sorted(pod["metadata"]["name"] for pod in w.pods.ready())
+            for pod in pods[:2]:
+                w.signals.twist = silent(pod)
+                await w.clock.advance(90)
+                assert all(f"1 of 3 pods is silent: Prometheus has no sample of {pod}" in words for words in told(w))
+                assert w.condition("ScalingActive") == "True SignalsFresh"
+            w.signals.twist = lambda honest: honest
+            await w.clock.advance(90)
+            assert not any("silent" in words for words in told(w))
+
+
+async def test_a_silent_pod_that_is_another_at_every_tick_is_no_write_at_every_tick() -> None:
+    async with world() as w:
+        w.deploy(scaling={"mode": "Automatic", "minReplicas": 3, "maxReplicas": 6})
+        w.signals.load = {"llama": 10.0}
+        async with w.running(resync_seconds=86400):
+            await w.clock.advance(600)
+            first, second, _ = sorted(pod["metadata"]["name"] for pod in w.pods.ready())
+            w.signals.twist = silent(second)
+            await w.clock.advance(60)
+            since = len(w.cluster.writes)
+            for _ in range(40):
+                first, second = second, first
+                w.signals.twist = silent(first)
+                await w.clock.advance(15)
+            # Ten minutes: told at once whenever it changes it would be forty.
+            assert 1 <= len(w.counted_writes(since)) <= 11

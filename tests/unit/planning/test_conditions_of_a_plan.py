@@ -153,6 +153,19 @@ def test_scaling_active_follows_the_mode_and_the_signals(
     assert world.holds("ScalingActive") == reason
 
 
+def test_pods_that_do_not_answer_are_told_where_the_load_of_the_others_is_known() -> None:
+    world = World(scaling={"minReplicas": 1, "maxReplicas": 10})
+    world.decide(2, problem="1 of 2 pods is silent: Prometheus has no sample of a-0")
+    world.settle()
+    told = world.condition("ScalingActive")
+    assert told is not None
+    assert (told["status"], told["reason"]) == ("True", "SignalsFresh")
+    assert told["message"] == (
+        "replicas follow the measured load, but none goes while some pods do not answer: 1 of 2 pods is silent:"
+        " Prometheus has no sample of a-0"
+    )
+
+
 def test_no_replicas_on_purpose_is_available_and_ready() -> None:
     world = World(scaling={"mode": "Manual"}, replicas=0)
     world.settle()
