@@ -114,7 +114,8 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         wish = _wish(learned, load, situation, estimate, now=now)
         boundless = _boundless(wish, situation, estimate, needs, now=now)
         # Without those that stand by: they are no need that lasts because it lasts.
-        needs = (*needs, (now, carried / estimate.unit))[-MAXIMUM_NEEDS:]
+        newest = (now, carried / estimate.unit)
+        needs = needs[1 - MAXIMUM_NEEDS :] + (newest,)  # noqa: RUF005 - unpacked, all of them are copied once more
         terms = _terms(load, estimate, situation.need)
     bounded = within_bounds(wish.replicas, limits, now=now, boundless=boundless)
     # A recommendation that nobody follows is no step down: the next one is not rate-limited by it.

@@ -210,7 +210,10 @@ def _unreachable(promise: Promise, curve: ViolationCurve) -> str:
 
 def _need_at(needs: tuple[tuple[float, float], ...], moment: float) -> float:
     """What was asked for then; 0 before the first."""
-    return next((count for time, count in reversed(needs) if time <= moment + TICK_SECONDS / 2), 0.0)
+    for time, count in reversed(needs):
+        if time <= moment + TICK_SECONDS / 2:
+            return count
+    return 0.0
 
 
 def _choice(

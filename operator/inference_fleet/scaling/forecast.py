@@ -223,7 +223,7 @@ class Forecast:
         total = FORGETTING * OBSERVATION_VARIANCE + _dot(gain, x)
         step = min(max(error, -LARGEST_INNOVATION), LARGEST_INNOVATION) / total
         weights = tuple([w + g * step for w, g in zip(self.weights, gain, strict=True)])
-        # It is symmetric: of ten pairs of entries one is reckoned.
+        # It is symmetric: only the upper triangle is reckoned.
         pairs = zip(_upper(self.covariance), combinations_with_replacement(gain, 2), strict=True)
         covariance = [(value - one * other / total) / FORGETTING for value, (one, other) in pairs]
         trace = sum(_diagonal(covariance))

@@ -9,8 +9,7 @@ requests); at random it is 8.6.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from inference_fleet.scaling.types import VariantLimits, VariantObservation
 
@@ -19,8 +18,7 @@ ROUNDING: Final = 1e-6
 Counts = Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Carrier:
+class Carrier(NamedTuple):
     """One variant as a carrier of load. worth: what one full replica carries, in replicas of the first variant.
 
     full: requests under way in a full replica. fixed: the share of their time that is the same however few they are.

@@ -160,7 +160,7 @@ class ViolationCurve(NamedTuple):
         w0, w1, w2, w3, w4 = [weight / whole for weight in likely]
         shares = [w0 * s0 + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 for s0, s1, s2, s3, s4 in _BY_BIN]
         # Fuller replicas are not expected to be late less often than calm ones.
-        first, *differ, last = [late if (late := PRIOR_REQUESTS * share) > calm else calm for share in shares]
+        first, *differ, last = [more if (more := PRIOR_REQUESTS * share) > calm else calm for share in shares]
         return [first] * _ALIKE_BELOW + differ + [last] * (BINS - _ALIKE_FROM)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from builders.scaling import Scaler, limits, variant, variant_limits
@@ -52,7 +50,7 @@ UNLIKE = (L4, A100)
 
 def running(carriers: tuple[Carrier, ...], **ready: int) -> tuple[Carrier, ...]:
     return tuple(
-        dataclasses.replace(each, seen=VariantObservation(each.name, desired=count, ready=count))
+        each._replace(seen=VariantObservation(each.name, desired=count, ready=count))
         for each in carriers
         for count in (ready.get(each.name, 0),)
     )
