@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from inference_fleet.adapters.histogram_totals import ALL_DEPLOYMENTS
-from inference_fleet.adapters.prometheus import KV_CACHE_TOKENS_QUERY, POD_QUERIES
+from inference_fleet.adapters.prometheus import AHEAD_QUERY, KV_CACHE_TOKENS_QUERY, POD_QUERIES
 from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES, thresholds_seconds
 
 # Of one engine that runs 8 requests: what its counters gain a second.
@@ -89,8 +89,8 @@ def _serve(pods: Sequence[Labels], since: float, port: Connection) -> None:
         return {key: count for key, count in fleet.items() if of is None or (key[0] in of[0] and key[1] in of[1])}
 
     def rows(query: str, at: float, *, of: Some | None = None) -> list[tuple[Labels, float]]:
-        if " unless " in query:
-            # No engine of this fleet goes or starts again.
+        if " unless " in query or query == AHEAD_QUERY:
+            # No engine of this fleet goes or starts again, and no clock is ahead.
             return []
         if "_bucket{" in query:
             (metric,) = [metric for metric, name in OBJECTIVE_FAMILIES.items() if name in query]
