@@ -85,6 +85,8 @@ AHEAD_QUERY: Final = _by_pod(
         for minutes in (10, 5)
     ),
 )
+# Also of those that have still not been answered at the next look.
+_TOO_SLOW: Final = f"Prometheus takes longer than {SAMPLE_TIMEOUT_SECONDS:.0f} s for the queries of one look"
 _log = logging.getLogger(__name__)
 
 
@@ -154,12 +156,12 @@ class PrometheusSignals:
     async def sample(self, *, at: float, promised: Collection[Promised]) -> FleetSamples:
         """See Signals."""
         if self._under_way is not None and not self._under_way.done():
-            return FleetSamples(problem="Prometheus has not answered the last queries yet")
+            return FleetSamples(problem=_TOO_SLOW)
         self._under_way = asyncio.get_running_loop().run_in_executor(self._pool, self._ask, at, promised)
         try:
             return await asyncio.wait_for(asyncio.shield(self._under_way), SAMPLE_TIMEOUT_SECONDS)
         except TimeoutError:
-            return FleetSamples(problem=f"Prometheus took longer than {SAMPLE_TIMEOUT_SECONDS:.0f} s")
+            return FleetSamples(problem=_TOO_SLOW)
 
     async def past(
         self, *, moments: Sequence[float], promised: Collection[Promised], of: Collection[DeploymentKey]

@@ -58,13 +58,15 @@ class SignalEvents:
                 silence = self._begun(key, entry, now)
             missing = _is_missing(entry)
             if missing and left and not silence.told and now - silence.since >= AFTER_SECONDS:
-                self._note(key, entry, "Warning", Reason.SIGNALS_UNKNOWN)
+                self._note(key, entry, "Warning", Reason.SIGNALS_UNKNOWN, _words(entry))
                 silence.told = True
                 left -= 1
             elif not missing and silence.told and left:
                 idle = entry.decision.signals is SignalState.IDLE
                 reason = Reason.SIGNALS_IDLE if idle else Reason.SIGNALS_FRESH
-                self._note(key, entry, "Normal", reason)
+                # Of another length than the last time, and so no repetition that would be left out.
+                again = f"all pods answer again after {round((now - silence.since) / 60)} min"
+                self._note(key, entry, "Normal", reason, f"{again}: {_words(entry)}")
                 del self._silences[key]
                 left -= 1
             elif not missing and not silence.told:
@@ -79,15 +81,17 @@ class SignalEvents:
         found = self._silences[key] = _Silence(entry.uid, now, told and _is_missing(entry))
         return found
 
-    def _note(self, key: Key, entry: Scaled, kind: str, reason: Reason) -> None:
-        """In the words of the condition."""
+    def _note(self, key: Key, entry: Scaled, kind: str, reason: Reason, words: str) -> None:
         deployment = self.store.get(INFERENCE_DEPLOYMENTS, namespace=key[0], name=key[1])
-        if deployment is None:
-            return
-        known = entry.decision.signals is not SignalState.UNKNOWN
-        words = following_words(entry.decision) if known else entry.decision.message
-        again = "all pods answer again: " if kind == "Normal" else ""
-        self.events.note(deployment, EventNote(kind, reason, f"{ConditionType.SCALING_ACTIVE}={known}: {again}{words}"))
+        if deployment is not None:
+            known = entry.decision.signals is not SignalState.UNKNOWN
+            self.events.note(deployment, EventNote(kind, reason, f"{ConditionType.SCALING_ACTIVE}={known}: {words}"))
+
+
+def _words(entry: Scaled) -> str:
+    """Those of the condition."""
+    unknown = entry.decision.signals is SignalState.UNKNOWN
+    return entry.decision.message if unknown else following_words(entry.decision)
 
 
 def _is_missing(entry: Scaled) -> bool:

@@ -32,8 +32,9 @@ from inference_fleet.scaling.types import Decision, Limits, Observation, PodSamp
 BATCH: Final = 5
 # Objects decided between two looks at what they left behind, 3 ms each.
 COLLECTED: Final = 50
-# Other pods that are silent are told at most this often: one name at one tick and another at the next is no news.
-OTHERS_AFTER_SECONDS: Final = 60.0
+# Another cause of missing signals, or other pods that are silent, are told when they have lasted so long: one at one
+# tick and another at the next is no news.
+OTHER_CAUSE_SECONDS: Final = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ _log = logging.getLogger(__name__)
 class Scaled:
     """One object as the scaler saw it last. uid: a successor of the same name starts with nothing.
 
-    seen: replicas per variant that the decision was made from, or that it has lowered them to since. told: words on
-    silent pods that were news last, and when (unix seconds).
+    seen: replicas per variant that the decision was made from, or that it has lowered them to since. missing:
+    words on signals that are missing, and since when they are the same (unix seconds); told: those that were news last.
     """
 
     uid: str
@@ -52,7 +53,8 @@ class Scaled:
     limits: Limits
     observation: Observation
     seen: Mapping[str, int]
-    told: tuple[str, float] = ("", 0.0)
+    missing: tuple[str, float] = ("", 0.0)
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,13 +215,15 @@ class FleetTick:
             decision, memory = decide(memory, observation, studied.limits, now)
         self.remembered.pop((key, uid), None)
         seen = current_replicas(studied.pools, recorded=recorded)
-        silence = "" if observation.problem else decision.problem
-        others = former is None or (former.told[0] != silence and now - former.told[1] >= OTHERS_AFTER_SECONDS)
-        told = (silence, now) if former is None or others else former.told
-        entry = self.scaled[key] = Scaled(uid, memory, decision, studied.limits, observation, seen, told)
+        before = former.missing if former else ("", now)
+        missing = before if before[0] == decision.problem else (decision.problem, now)
+        told = decision.problem if former is None else former.told
+        entry = Scaled(uid, memory, decision, studied.limits, observation, seen, missing, told)
+        news = former is None or _news(former) != _news(entry) or _has_another_cause(entry, now=now)
+        self.scaled[key] = dataclasses.replace(entry, told=decision.problem) if news else entry
         if former is not None and former.decision.total != decision.total:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()
-        if former is None or others or _news(former) != _news(entry):
+        if news:
             _log.info("%s/%s: %d replicas (%s): %s", *key, decision.total, decision.rule.value, decision.message)
             return True
         return _attainment_is_news(snapshot, decision, now=now)
@@ -277,6 +281,11 @@ def _news(entry: Scaled) -> tuple[object, ...]:
         # Whether it is Prometheus that does not answer, or the engines; its own words may change with every tick.
         decision.signals is SignalState.UNKNOWN and entry.observation.problem is None,
     )
+
+
+def _has_another_cause(entry: Scaled, *, now: float) -> bool:
+    words, since = entry.missing
+    return words != entry.told and now - since >= OTHER_CAUSE_SECONDS
 
 
 def _held(

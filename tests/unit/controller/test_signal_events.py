@@ -58,7 +58,7 @@ async def test_signals_that_stay_unknown_are_one_warning_after_a_minute_and_one_
         back = (
             "Normal",
             "SignalsFresh",
-            "ScalingActive=True: all pods answer again: replicas follow the measured load",
+            "ScalingActive=True: all pods answer again after 62 min: replicas follow the measured load",
         )
         assert told(w) == [warning, back]
 

@@ -176,5 +176,22 @@ async def test_a_silent_pod_that_is_another_at_every_tick_is_no_write_at_every_t
                 first, second = second, first
                 w.signals.twist = silent(first)
                 await w.clock.advance(15)
-            # Ten minutes: told at once whenever it changes it would be forty.
-            assert 1 <= len(w.counted_writes(since)) <= 11
+            # Told at once whenever it changes it would be forty.
+            assert w.counted_writes(since) == []
+
+
+async def test_another_cause_of_unknown_signals_is_told_when_it_has_lasted_a_minute() -> None:
+    async with world() as w:
+        w.deploy()
+        w.signals.load = {"llama": 10.0}
+        async with w.running(resync_seconds=86400):
+            await w.clock.advance(300)
+            for cause in ("answers 503", "cannot be asked"):
+                w.signals.twist = lambda _, cause=cause: FleetSamples(problem=cause)  # type: ignore[misc]
+                await w.clock.advance(90)
+                assert all(cause in words for words in told(w))
+            since = len(w.cluster.writes)
+            for tick in range(40):
+                w.signals.twist = lambda _, cause=f"cause {tick % 2}": FleetSamples(problem=cause)  # type: ignore[misc]
+                await w.clock.advance(15)
+            assert w.counted_writes(since) == []
