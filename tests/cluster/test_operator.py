@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox, manifest
 
@@ -225,6 +229,39 @@ def test_an_operator_without_a_memory_goes_on_from_what_prometheus_has(world: Op
     told = world.kubectl("logs", "-l", selector, *place, "--tail=-1")
     assert "scalers go on from the last" in told
     assert "cannot be asked for" not in told
+
+
+def test_a_pod_that_prometheus_does_not_scrape_is_named_until_it_does_again(world: OperatorSandbox, name: str) -> None:
+    world.deploy(name, scaling={"mode": "Automatic", "minReplicas": 2, "maxReplicas": 2})
+    world.wait_condition(name, "Ready")
+    world.wait(name, ".status.scaling.signals.state", "Idle")
+    pod, other = sorted(pod["metadata"]["name"] for pod in world.items("pods", of=name))
+    with _unscraped(world, pod):
+        world.wait(name, ".status.scaling.signals.state", "Fresh")
+        told = f"1 of 2 pods is silent: Prometheus has no sample of {pod}"
+        assert told in world.condition(name, "ScalingActive")["message"]
+        assert told in world.get("infd", name)["status"]["scaling"]["lastDecision"]["message"]
+    world.wait(name, ".status.scaling.signals.state", "Idle")
+    assert "silent" not in world.condition(name, "ScalingActive")["message"]
+    assert {found["metadata"]["name"] for found in world.items("pods", of=name)} == {pod, other}
+
+
+@contextlib.contextmanager
+def _unscraped(world: OperatorSandbox, pod: str) -> Iterator[None]:
+    """While Prometheus scrapes no target of this name: its series end as those of one that is refused do."""
+    file = world.sandbox.folder.path / "prometheus.yml"
+    usual = file.read_text(encoding="utf-8")
+    config = yaml.safe_load(usual)
+    for job in config["scrape_configs"]:
+        job["relabel_configs"].append({"source_labels": ["pod"], "regex": pod, "action": "drop"})
+    (pid,) = (each["pid"] for each in world.sandbox.status()["processes"] if each["name"] == "prometheus")
+    try:
+        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        os.kill(pid, signal.SIGHUP)
+        yield
+    finally:
+        file.write_text(usual, encoding="utf-8")
+        os.kill(pid, signal.SIGHUP)
 
 
 def _lists(world: OperatorSandbox, since: int) -> int:
