@@ -180,6 +180,7 @@ def _reserve(
             price=price,
             foreseen=max(_need_at(needs, now - tick.lead), season.at(now - tick.lead)),
             wanted=choice.replicas / unit,
+            queued=tick.queue_breaks_promise,
             cold_start=cold_start,
             seconds=seconds,
             now=now,

@@ -11,7 +11,7 @@ S. Shukla, R. Gupta, "Online strategies for dynamic power management", 2003 (lea
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from operator import add
 from typing import Final, NamedTuple
 
@@ -26,6 +26,9 @@ LEVELS: Final[tuple[int, ...]] = (*range(1, 17), *(round(16 * 1.08**step) for st
 _LOG_LEVELS: Final = tuple(map(math.log, LEVELS))
 # Units are quotients of measured numbers: a level of 4.0001 is the fourth.
 SAME: Final = 0.05
+# A load that nobody foresaw and that queues is still rising when it is first seen, and what is asked for a tick later
+# is ready a tick later: half as many again are asked for at once, and stand by for the next.
+ROOM: Final = 1.5
 
 
 class Level(NamedTuple):
@@ -83,16 +86,21 @@ class Standby(NamedTuple):
         cold_start: float,
         seconds: float,
         now: float,
+        queued: bool = False,
     ) -> Standby:
         """With one tick's demand (replicas). price: of all its requests missing, in replicas; wanted: replicas that the
-        forecast asks for now; foreseen: that it asked for a cold start ago, which are ready now without any standby.
+        forecast asks for now; foreseen: that it asked for a cold start ago, which are ready now without any standby;
+        queued: whether requests wait for longer than was promised.
         """
         since = now if self.since is None else self.since
         before = since if self.learned_at is None else self.learned_at
         shares, top = _worth_having(demand, curve, price=price)
+        reach = top
+        if queued and foreseen < LEVELS[top]:
+            reach = bisect_right(LEVELS, ROOM * LEVELS[top]) - 1
         known, levels = self.levels, []
         for place, size in enumerate(LEVELS):
-            if place > top and size > wanted:
+            if place > reach and size > wanted:
                 break
             level = known[place] if place < len(known) else Level(used=since)
             level = (

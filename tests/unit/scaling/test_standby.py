@@ -68,6 +68,31 @@ def test_a_load_that_the_forecast_asked_for_in_time_earns_no_standby() -> None:
     assert hours.of(QUIET, seconds=1800.0).kept <= 2
 
 
+def test_of_a_load_that_queues_unforeseen_half_as_many_again_are_asked_for() -> None:
+    def asked_for(*, queued: bool, foreseen: float) -> int:
+        standby = (
+            Hours()
+            .of(QUIET, seconds=1800.0)
+            .standby.learned(
+                CROWD,
+                curve=CURVE,
+                price=PRICE * CROWD,
+                foreseen=foreseen,
+                wanted=1.0,
+                cold_start=COLD_START,
+                seconds=TICK,
+                now=1800.0,
+                queued=queued,
+            )
+        )
+        return standby.replicas(cold_start=COLD_START, now=1800.0)
+
+    worth = asked_for(queued=False, foreseen=1.0)
+    assert asked_for(queued=True, foreseen=1.0) == int(1.5 * worth)
+    # What was asked for in time needs no more, though engines may still have a queue.
+    assert asked_for(queued=True, foreseen=worth) == worth
+
+
 def test_misses_that_replicas_do_not_lower_earn_no_standby() -> None:
     hours = Hours()
     hours.standby = hours.standby.learned(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inference_fleet.scaling import standby
 from inference_fleet.scaling.demand import Need
 from inference_fleet.scaling.overload import Overload
 from inference_fleet.simulation.fleet import VariantModel
@@ -39,3 +40,10 @@ def test_the_queue_of_a_step_is_not_taken_for_more_load(monkeypatch: pytest.Monk
     assert run.outcome.peak_replicas < misled.outcome.peak_replicas
     assert run.outcome.replica_hours < 0.97 * misled.outcome.replica_hours
     assert run.outcome.attainment_percent > misled.outcome.attainment_percent - 0.1
+
+
+def test_room_in_the_first_order_keeps_more_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = three_times_the_load()
+    monkeypatch.setattr(standby, "ROOM", 1.0)
+    tight = three_times_the_load()
+    assert run.outcome.attainment_percent > tight.outcome.attainment_percent
