@@ -24,7 +24,7 @@ class Hours:
     def __init__(self) -> None:
         self.standby, self.now, self.kept = Standby(), 0.0, 0
 
-    def of(self, demand: float, *, seconds: float, foreseen: float = 1.0) -> Hours:
+    def of(self, demand: float, *, seconds: float, foreseen: float = 1.0, queued: bool = False) -> Hours:
         for _ in range(round(seconds / TICK)):
             self.standby = self.standby.learned(
                 demand,
@@ -35,6 +35,7 @@ class Hours:
                 cold_start=COLD_START,
                 seconds=TICK,
                 now=self.now,
+                queued=queued,
             )
             self.kept = self.standby.replicas(cold_start=COLD_START, now=self.now)
             self.now += TICK
@@ -70,22 +71,8 @@ def test_a_load_that_the_forecast_asked_for_in_time_earns_no_standby() -> None:
 
 def test_of_a_load_that_queues_unforeseen_half_as_many_again_are_asked_for() -> None:
     def asked_for(*, queued: bool, foreseen: float) -> int:
-        standby = (
-            Hours()
-            .of(QUIET, seconds=1800.0)
-            .standby.learned(
-                CROWD,
-                curve=CURVE,
-                price=PRICE * CROWD,
-                foreseen=foreseen,
-                wanted=1.0,
-                cold_start=COLD_START,
-                seconds=TICK,
-                now=1800.0,
-                queued=queued,
-            )
-        )
-        return standby.replicas(cold_start=COLD_START, now=1800.0)
+        hours = Hours().of(QUIET, seconds=1800.0)
+        return hours.of(CROWD, seconds=TICK, foreseen=foreseen, queued=queued).kept
 
     worth = asked_for(queued=False, foreseen=1.0)
     assert asked_for(queued=True, foreseen=1.0) == int(1.5 * worth)
