@@ -209,7 +209,7 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
         return _Wish(current, Rule.DOWN_RATE, f"{enough} would do; one step down per cold start", next_down)
     lowered = step_down(current, goal, situation.carriers)
     if situation.idle >= IDLE_AFTER_SECONDS:
-        words = f"no request for {situation.idle:.0f} s: {sum(lowered.values())} replicas"
+        words = f"no request for {situation.idle:.0f} s: {counted(sum(lowered.values()), 'replica')}"
         return _Wish(lowered, Rule.IDLE, words)
     words = f"{counted(enough, 'replica')} {'was' if enough == 1 else 'were'} enough"
     words += f" for {HOLD_COLD_STARTS * cold_start:.0f} s"
@@ -223,9 +223,11 @@ def _boundless(
     """What would be wanted if no variant had bounds: fewer than it has at least, or more than it may have.
 
     needs: as of `held`. More counts for minutes: a bound that binds every other minute is no news every other minute.
+    While there is nothing to do none binds.
     """
     recent = 0.0
-    for time, count in reversed(needs):
+    past = reversed(needs) if situation.idle < IDLE_AFTER_SECONDS else ()
+    for time, count in past:
         if now - time > BOUND_SECONDS:
             break
         if count > recent:

@@ -51,6 +51,16 @@ def test_a_maximum_that_every_variant_keeps_already_is_named_when_it_binds(ready
     assert re.fullmatch(r"\d+ wanted, scaling.maxReplicas allows 3", decision.message)
 
 
+def test_no_maximum_binds_once_nothing_is_to_be_done() -> None:
+    scaler = Scaler(limits(variant_limits(max_replicas=3), max_replicas=3))
+    for _ in range(3):
+        assert scaler.tick(variant(at=scaler.now, ready=3, running=1800)).rule is Rule.MAXIMUM
+    rules = [scaler.tick(variant(at=scaler.now, ready=3)).rule for _ in range(12)]
+    # For a minute it may be a pause.
+    assert rules[0] is Rule.MAXIMUM
+    assert {*rules[6:]} <= {Rule.HOLD, Rule.DOWN_RATE, Rule.IDLE}
+
+
 def test_a_variants_minimum_is_named_when_it_keeps_more_than_would_do() -> None:
     scaler = Scaler(limits(variant_limits(min_replicas=2)))
     for _ in range(3):
