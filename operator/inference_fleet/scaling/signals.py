@@ -10,6 +10,7 @@ from collections.abc import Container
 from math import inf
 from typing import Final, NamedTuple
 
+from inference_fleet.scaling.forecast import TICK_SECONDS
 from inference_fleet.scaling.pod_counters import PodChange, PodCounters, change_of, counters_of
 from inference_fleet.scaling.silence import MAXIMUM_SAMPLE_AGE_SECONDS, MAXIMUM_SAMPLE_LEAD_SECONDS, silence_words
 from inference_fleet.scaling.types import Observation, PodSample, SignalState
@@ -20,6 +21,8 @@ MAXIMUM_PODS: Final = 1000
 RECENT_SECONDS: Final = 60.0
 # What moved in a longer time says nothing of now.
 LONGEST_CHANGE_SECONDS: Final = 24 * 3600.0
+# What moved in a shorter time is chance: of a pod that two jobs, or the two servers of a pair, scrape a moment apart.
+SHORTEST_CHANGE_SECONDS: Final = 4.0
 # The counter of a gateway is remembered beside those of pods; no pod has this name.
 GATEWAY: Final = "/gateway"
 # Of a pod that was silent when the fleet was met: it may be old, so nothing that it says first is of now.
@@ -103,12 +106,16 @@ def read_signals(
                 moved = moved or any((new.prompt_tokens, new.generation_tokens, new.rejected_requests))
                 if not recently or not before or len(before) >= MAXIMUM_PODS:
                     continue
-                # It counts from zero since the scrape before, when the others were seen.
+                # It counts from zero since the scrape before, when the others were seen. All that a pod has done by its
+                # first sample is work of one tick; over a second between two pods' scrapes it would be many replicas'.
                 former_scrape = max([counters.sample_time for counters in before.values()])
-                old = PodCounters(sample_time=min(former_scrape, new.sample_time - 1.0))
+                old = PodCounters(sample_time=min(former_scrape, new.sample_time - TICK_SECONDS / 2))
             change = change_of(sample.pod, variant.name, old, new)
             moved = moved or change.moved
-            if 0 < change.seconds < LONGEST_CHANGE_SECONDS:
+            if abs(change.seconds) < SHORTEST_CHANGE_SECONDS:
+                # Nothing of it is lost: the next sample is compared with the same one.
+                counters[sample.pod] = old
+            elif 0 < change.seconds < LONGEST_CHANGE_SECONDS:
                 changes.append(change)
         variants.append(_variant_load(variant.name, believed))
 
@@ -127,7 +134,7 @@ def read_signals(
     if not recently and answered < len(ready):
         silent = dict.fromkeys(ready.difference(counters), _NEVER_HEARD) | silent
     if counted is not None:
-        silent[GATEWAY] = counted
+        silent[GATEWAY] = gateway if gateway is not None and _too_near(gateway, counted) else counted
     problem = observation.problem or ""
     if not problem and (not ready or answered < len(ready)):
         problem = silence_words(observation, ready=ready, answered=counters, new=unborn, now=now)
@@ -162,9 +169,15 @@ def _met_unready(observation: Observation, *known: Container[str], now: float) -
     }
 
 
+def _too_near(before: PodCounters, now: PodCounters) -> bool:
+    return abs(now.sample_time - before.sample_time) < SHORTEST_CHANGE_SECONDS
+
+
 def _arrival_rate(before: PodCounters | None, now: PodCounters | None) -> float | None:
-    """Of a gateway's counter; one that fell has restarted. None where it was not seen lately."""
-    if before is None or now is None or not 0 < now.sample_time - before.sample_time <= RECENT_SECONDS:
+    """Of a gateway's counter; one that fell has restarted. None where it was not seen lately, or only just now."""
+    if before is None or now is None or _too_near(before, now):
+        return None
+    if not 0 < now.sample_time - before.sample_time <= RECENT_SECONDS:
         return None
     came = change_of(GATEWAY, "", before, now)
     return came.finished / came.seconds

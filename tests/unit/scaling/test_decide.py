@@ -55,12 +55,15 @@ def test_rejected_requests_are_demand() -> None:
     assert "24 were turned away" in decision.message
 
 
-def gateway(*counts: float | None) -> float:
-    """Arrivals a second after ticks at which a gateway has counted so many; the engines finish 2,000 a tick."""
+def gateway(*counts: float | None, last_age: float = 0.0) -> float:
+    """Arrivals a tick after ticks at which a gateway has counted so many; the engines finish 2,000 a tick. last_age:
+    seconds, of the last count.
+    """
     scaler = Scaler(limits())
     for tick, count in enumerate(counts):
         seen = variant(at=scaler.now, ready=2, running=10, work=1000.0 * tick)
-        arrivals = None if count is None else (count, scaler.now)
+        age = last_age if tick == len(counts) - 1 else 0.0
+        arrivals = None if count is None else (count, scaler.now - age)
         scaler.tick(seen, arrivals=arrivals)
     assert scaler.memory.rates is not None
     assert scaler.memory == ScalerMemory.from_json(scaler.memory.to_json())
@@ -76,6 +79,11 @@ def test_what_a_gateway_counts_are_the_arrivals() -> None:
 def test_a_gateway_that_restarts_or_falls_silent_is_no_loss_of_load() -> None:
     assert gateway(9e9, 9e9 + 2000, 2000.0, 4000.0) == pytest.approx(2000)
     assert gateway(0.0, 4000.0, None, None) == pytest.approx(2000)
+
+
+def test_what_a_gateway_counted_in_a_moment_is_no_rate() -> None:
+    # In the half second since the count before, as the other one of a pair of servers tells it, 500 came.
+    assert gateway(0.0, 2000.0, 4000.0, 4500.0, last_age=14.5) == pytest.approx(2000)
 
 
 def test_requests_at_the_gateway_are_no_idleness() -> None:

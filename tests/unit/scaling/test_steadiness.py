@@ -11,7 +11,7 @@ import pytest
 from builders.scaling import TICK_SECONDS, Scaler, limits, sample, variant, variant_limits
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS
 from inference_fleet.scaling.memory import MAXIMUM_BYTES, ScalerMemory
-from inference_fleet.scaling.types import VariantObservation
+from inference_fleet.scaling.types import PodSample, VariantObservation
 
 COLD_START_SECONDS = 120.0
 
@@ -130,6 +130,54 @@ def test_a_new_pod_counts_from_zero_though_it_was_met_before_it_was_ready() -> N
     rest = variant(at=one.now, ready=2, running=8.0, desired=3, starting=1)
     one.tick(replace(rest, unready_pods=("a-2",), unready_samples=(new,)))
     assert "a-2" not in dict(one.memory.pods)
+
+
+def served(name: str, *, at: float, requests: float, running: float = 4.0) -> PodSample:
+    """With prompts of 500 tokens and answers of 100."""
+    return sample(
+        name,
+        at=at,
+        running=running,
+        prompt_tokens=500 * requests,
+        generation_tokens=100 * requests,
+        finished_requests=requests,
+    )
+
+
+def demand_of(one: Scaler, *pods: PodSample) -> float:
+    """What the load of one tick is taken for, in replicas; 0 at the first."""
+    names = tuple(pod.pod for pod in pods)
+    one.tick(VariantObservation("a", desired=len(pods), ready=len(pods), ready_pods=names, pods=pods))
+    return one.memory.forecast.last_demand or 0.0
+
+
+@pytest.mark.parametrize("apart", [0.1, 1.0, 3.0])
+def test_two_samples_a_moment_apart_are_no_load_of_a_moment(apart: float) -> None:
+    one = scaler()
+    # Two requests a second are told of by turns: a pair of servers scrapes now just before the tick, now just after
+    # the last one, and what was counted between their scrapes is one step's batch.
+    usual, most = 0.0, 0.0
+    for tick in range(40):
+        early = tick % 4 == 3
+        age = TICK_SECONDS - apart if early else 0.0
+        batch = 10.0 if early else 0.0
+        pods = [served(name, at=one.now - age, requests=2 * (one.now - age) + batch) for name in ("a-0", "a-1")]
+        demand = demand_of(one, *pods)
+        if 8 <= tick < 11:
+            usual = max(usual, demand)
+        most = max(most, demand) if tick >= 8 else most
+    assert most <= 2 * usual
+
+
+def test_what_a_new_pod_has_done_by_its_first_sample_is_no_load_of_a_moment() -> None:
+    one = scaler()
+    for _ in range(20):
+        usual = demand_of(one, *(served(name, at=one.now - 0.1, requests=2 * one.now) for name in ("a-0", "a-1")))
+    # The third has served for a dozen seconds; it is scraped just after the tick in which the others were seen.
+    old = [served(name, at=one.now - 0.1, requests=2 * one.now) for name in ("a-0", "a-1")]
+    new = served("a-2", at=one.now - TICK_SECONDS + 0.2, requests=24)
+    # A third more is served; in the 0.3 s between the scrapes it would be many replicas' work.
+    assert demand_of(one, *old, new) <= 2.5 * usual
 
 
 def test_a_restart_from_the_checkpoint_goes_on_as_if_nothing_had_been() -> None:
