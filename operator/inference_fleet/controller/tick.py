@@ -278,6 +278,7 @@ def _news(entry: Scaled) -> tuple[object, ...]:
         decision.limited_by,
         decision.signals,
         bool(decision.unreachable),
+        decision.unjudged,
         # Whether it is Prometheus that does not answer, or the engines; its own words may change with every tick.
         decision.signals is SignalState.UNKNOWN and entry.observation.problem is None,
     )

@@ -93,10 +93,12 @@ def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Con
 
 
 def following_words(decision: Decision) -> str:
-    """That replicas follow the load, and which pods are not heard of."""
+    """That replicas follow the load, and what of it is not heard of."""
     words = "replicas follow the measured load"
     if decision.problem:
         return f"{words}, but none goes while some pods do not answer: {decision.problem}"
+    if decision.unjudged:
+        return f"{words}, but {decision.unjudged}"
     return words
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from inference_fleet.engine.metrics import OBJECTIVE_FAMILIES
 from inference_fleet.scaling.types import HistogramSample, ObjectiveLimit, Observation
 
 FIRST_TOKEN: Final = "TimeToFirstToken"  # noqa: S105 - a metric
@@ -84,6 +85,19 @@ def broken_promises(counts: Sequence[Counted], *, rejected: float) -> Misses | N
         requests[metric] = max(requests.get(metric, 0.0), count.requests)
     judged_requests = (requests[FIRST_TOKEN] or requests[PACE]) + rejected
     return Misses(judged_requests, min(judged_requests, missed + rejected))
+
+
+def untold(observation: Observation, objectives: Sequence[ObjectiveLimit]) -> str:
+    """Words on histograms that are missing though their engines answer and have served; empty if none is.
+
+    A scrape configuration that drops buckets looks like this: the load is known, and nothing of what is late.
+    """
+    for variant in observation.variants:
+        missing = {objective.metric for objective in objectives} - {sample.metric for sample in variant.histograms}
+        if missing and variant.ready and any(pod.finished_requests for pod in variant.pods):
+            family = OBJECTIVE_FAMILIES[min(missing)]
+            return f"Prometheus has no {family}_bucket of {variant.name}: which requests are late is not known"
+    return ""
 
 
 def judged(histograms: Iterable[HistogramSample], objective: ObjectiveLimit) -> HistogramSample | None:

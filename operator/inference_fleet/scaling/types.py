@@ -239,6 +239,8 @@ class Decision:
     attainments: tuple[Attainment, ...] = ()
     problem: str = ""
     """Words on signals that are missing, of all pods or of some; empty if none is, or only of those just begun."""
+    unjudged: str = ""
+    """Words on objectives of which nobody says how many requests kept them; empty where all are judged."""
 
     @property
     def total(self) -> int:

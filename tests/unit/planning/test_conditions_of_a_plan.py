@@ -166,6 +166,18 @@ def test_pods_that_do_not_answer_are_told_where_the_load_of_the_others_is_known(
     )
 
 
+def test_histograms_that_are_missing_are_told_where_the_load_is_known() -> None:
+    world = World(scaling={"minReplicas": 1, "maxReplicas": 10})
+    world.decide(2, unjudged="Prometheus has no x_bucket of a: which requests are late is not known")
+    world.settle()
+    told = world.condition("ScalingActive")
+    assert told is not None
+    assert (told["status"], told["reason"]) == ("True", "SignalsFresh")
+    assert told["message"] == (
+        "replicas follow the measured load, but Prometheus has no x_bucket of a: which requests are late is not known"
+    )
+
+
 def test_no_replicas_on_purpose_is_available_and_ready() -> None:
     world = World(scaling={"mode": "Manual"}, replicas=0)
     world.settle()

@@ -185,3 +185,21 @@ def test_a_memory_with_more_misses_than_requests_is_damaged() -> None:
     text = traffic.scaler.memory.to_json()
     assert '"requests":100.0,"misses":50.0}]}],"variants"' in text
     assert ScalerMemory.from_json(text.replace('"misses":50.0}]}],"variants"', '"misses":101.0}]}],"variants"')) is None
+
+
+def test_histograms_that_are_missing_are_named_once_an_engine_has_served() -> None:
+    traffic = Traffic(FIRST, PACE)
+    assert traffic.tick(requests=10).unjudged == ""
+    words = traffic.tick(requests=10, lost=True).unjudged
+    assert words == "Prometheus has no vllm:request_time_per_output_token_seconds_bucket of a: " + (
+        "which requests are late is not known"
+    )
+    assert traffic.tick(requests=10).unjudged == ""
+
+
+def test_an_engine_that_has_served_nothing_or_does_not_answer_lacks_no_histogram() -> None:
+    scaler = Scaler(limits(objectives=(FIRST,)))
+    assert scaler.tick(variant(at=scaler.now, ready=2)).unjudged == ""
+    silent = variant(at=scaler.now, ready=2, running=2.0, pods=())
+    assert scaler.tick(silent).unjudged == ""
+    assert scaler.tick(variant(at=scaler.now, ready=2, running=2.0)).unjudged
