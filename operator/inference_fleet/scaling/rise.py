@@ -48,7 +48,8 @@ class Rise(NamedTuple):
         )
 
     def ahead(self, lead_seconds: float) -> float:
-        """Demand when the rise has gone on for so long; 0 where nothing rises beyond chance, and later in life.
+        """Demand when the rise has gone on for so long, but for no longer than it was seen: a minute says little of the
+        two after it. 0 where nothing rises beyond chance, and later in life.
 
         Least squares over what was seen, weights exp(-age / MEMORY_SECONDS). Whether it rises at all: the trend test
         for a Poisson process (Cox and Lewis 1966, "the Laplace test") with the same weights: at an even rate r the
@@ -69,7 +70,7 @@ class Rise(NamedTuple):
         if demand_slope <= 0:
             return 0.0
         now = demand + demand_slope * mean_age
-        growth = min(slope / (rate + slope * mean_age), demand_slope / now) * lead_seconds
+        growth = min(slope / (rate + slope * mean_age), demand_slope / now) * min(lead_seconds, self.seconds)
         return now * min(1 + growth, MOST_GROWTH)
 
 

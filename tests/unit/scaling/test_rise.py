@@ -34,8 +34,15 @@ def test_a_ramp_that_was_there_from_the_first_tick_is_seen_within_four() -> None
 
 
 def test_a_rise_is_believed_up_to_three_times_what_is_there() -> None:
-    now = (1.0 + 0.5 * 120) / PER_REPLICA
-    assert after(ramp(8, begin=1.0, per_second=0.5)).ahead(1e6) == pytest.approx(MOST_GROWTH * now, rel=0.05)
+    # One that began after ten minutes of little: what was seen is longer than the rise.
+    rise = after([1.0] * 40 + ramp(12, begin=1.0, per_second=0.5))
+    now = (1.0 + 0.5 * 180) / PER_REPLICA
+    assert rise.ahead(1e6) == pytest.approx(MOST_GROWTH * now, rel=0.1)
+
+
+def test_a_rise_is_drawn_out_no_further_than_it_was_seen() -> None:
+    rise = after(ramp(4, begin=3.0, per_second=0.1))
+    assert rise.ahead(60.0) == rise.ahead(145.0) > rise.ahead(50.0)
 
 
 def test_a_difference_that_chance_explains_is_no_rise() -> None:
