@@ -93,9 +93,10 @@ def untold(observation: Observation, objectives: Sequence[ObjectiveLimit]) -> st
     A scrape configuration that drops buckets looks like this: the load is known, and nothing of what is late.
     """
     for variant in observation.variants:
-        missing = {objective.metric for objective in objectives} - {sample.metric for sample in variant.histograms}
+        told = [sample.metric for sample in variant.histograms]
+        missing = [objective.metric for objective in objectives if objective.metric not in told]
         if missing and variant.ready and any(pod.finished_requests for pod in variant.pods):
-            family = OBJECTIVE_FAMILIES[min(missing)]
+            family = OBJECTIVE_FAMILIES[missing[0]]
             return f"Prometheus has no {family}_bucket of {variant.name}: which requests are late is not known"
     return ""
 
