@@ -198,12 +198,12 @@ def _paragraphs(deployment: DeploymentView, *, now: float, zone: tzinfo) -> Iter
 
 
 def _silence(deployment: DeploymentView) -> str:
-    """Which pods do not answer, where the decision does not say it: it has other words when it adds replicas."""
+    """What is not heard of, where the decision does not say it: it has other words when it adds replicas."""
     active, scaling = deployment.condition("ScalingActive"), deployment.status.scaling
     told = scaling.last_decision.message if scaling and scaling.last_decision else ""
     if active is None or active.status != "True":
         return ""
-    words = active.message.partition(", but ")[2].partition(": ")[2]
+    words = active.message.partition(", but ")[2].removeprefix("none goes while some pods do not answer: ")
     return f"; {one_line(words)}" if words and words not in (told or "") else ""
 
 

@@ -62,6 +62,14 @@ def test_a_silent_pod_is_named_also_where_the_decision_speaks_of_something_else(
     assert text(world, width=200).count(silent) == 1
 
 
+def test_histograms_that_are_missing_are_said_beside_the_signals() -> None:
+    missing = "Prometheus has no vllm:x_bucket of l4: which requests are late is not known"
+    world = settled()
+    world.decide(3, unjudged=missing)
+    world.settle()
+    assert f"signals    fresh since 15:06:40; {missing}" in text(world, width=200).splitlines()
+
+
 def test_missing_devices_are_the_cause_with_a_way_out() -> None:
     world = settled()
     world.schedulable = lambda pod: False
