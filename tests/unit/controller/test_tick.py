@@ -12,7 +12,7 @@ from inference_fleet.adapters.ports import FleetSamples, Object
 from inference_fleet.adapters.resources import REPLICA_SETS
 from inference_fleet.controller import tick
 from inference_fleet.controller.work_queue import Key
-from inference_fleet.scaling.types import Decision
+from inference_fleet.scaling.types import Decision, HistogramSample
 
 KEY = (NAMESPACE, "llama")
 
@@ -178,6 +178,29 @@ async def test_a_silent_pod_that_is_another_at_every_tick_is_no_write_at_every_t
                 await w.clock.advance(15)
             # Told at once whenever it changes it would be forty.
             assert w.counted_writes(since) == []
+
+
+async def test_histograms_that_go_missing_are_told_and_so_is_their_return() -> None:
+    edge = HistogramSample("TimeToFirstToken", edge_seconds=1.0, good=9.0, total=9.0, sample_time=0.0)
+
+    def whole(honest: FleetSamples) -> FleetSamples:
+        return dataclasses.replace(honest, histograms={(*KEY, "a"): (edge,)})
+
+    objective = {"name": "first", "metric": "TimeToFirstToken", "thresholdMilliseconds": 1000, "targetPercent": "99"}
+    async with world() as w:
+        w.deploy(objectives=[objective])
+        w.signals.load = {"llama": 10.0}
+        w.signals.twist = whole
+        async with w.running(resync_seconds=86400):
+            await w.clock.advance(600)
+            missing = "Prometheus has no vllm:time_to_first_token_seconds_bucket of a"
+            assert missing not in told(w)[0]
+            w.signals.twist = lambda honest: honest
+            await w.clock.advance(30)
+            assert missing in told(w)[0]
+            w.signals.twist = whole
+            await w.clock.advance(30)
+            assert missing not in told(w)[0]
 
 
 async def test_another_cause_of_unknown_signals_is_told_when_it_has_lasted_a_minute() -> None:
