@@ -19,6 +19,7 @@ from inference_fleet.cli.objective_view import objective_report, objective_words
 from inference_fleet.cli.pod_events import PodEvent
 from inference_fleet.cli.status_report import deployment_report
 from inference_fleet.cli.text_table import coloured, wrapped
+from inference_fleet.planning.judgement import WHILE_SILENT
 from inference_fleet.planning.times import unix_seconds
 
 SCHEMA_VERSION: Final = "inference-fleet/explain/v1"
@@ -203,7 +204,7 @@ def _silence(deployment: DeploymentView) -> str:
     told = scaling.last_decision.message if scaling and scaling.last_decision else ""
     if active is None or active.status != "True":
         return ""
-    words = active.message.partition(", but ")[2].removeprefix("none goes while some pods do not answer: ")
+    words = active.message.partition(", but ")[2].removeprefix(WHILE_SILENT)
     return f"; {one_line(words)}" if words and words not in (told or "") else ""
 
 

@@ -92,11 +92,15 @@ def judge(facts: Facts, *, former: Sequence[Condition], now: float) -> tuple[Con
     return tuple(sorted(result, key=lambda condition: order.index(ConditionType(condition.type))))
 
 
+# Before the words on pods that do not answer, of which a reader may only want those.
+WHILE_SILENT: Final = "none goes while some pods do not answer: "
+
+
 def following_words(decision: Decision) -> str:
     """That replicas follow the load, and what of it is not heard of."""
     words = "replicas follow the measured load"
     if decision.problem:
-        return f"{words}, but none goes while some pods do not answer: {decision.problem}"
+        return f"{words}, but {WHILE_SILENT}{decision.problem}"
     if decision.unjudged:
         return f"{words}, but {decision.unjudged}"
     return words

@@ -18,7 +18,7 @@ from inference_fleet.scaling.fleets import carries, cheaper_fleet, smallest, ste
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, Held, held, young_until
 from inference_fleet.scaling.learned_variants import starts_known
 from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.misses import untold
+from inference_fleet.scaling.misses import unjudged
 from inference_fleet.scaling.signals import FleetLoad, read_signals
 from inference_fleet.scaling.spread import ROUNDING, Carrier, capacity, split_total, together
 from inference_fleet.scaling.tick import carriers_of
@@ -127,8 +127,13 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
     kept_promises = attainments(learned.attained, limits.objectives, now=now)
     problem = "" if load.answered + load.unborn == load.ready > 0 and not observation.problem else load.problem
-    unjudged = untold(observation, limits.objectives)
-    decision = changed(decision, unreachable=unreachable, attainments=kept_promises, problem=problem, unjudged=unjudged)
+    decision = changed(
+        decision,
+        unreachable=unreachable,
+        attainments=kept_promises,
+        problem=problem,
+        unjudged=unjudged(observation, limits.objectives),
+    )
     return decision, changed(
         learned,
         needs=needs,

@@ -87,7 +87,7 @@ def broken_promises(counts: Sequence[Counted], *, rejected: float) -> Misses | N
     return Misses(judged_requests, min(judged_requests, missed + rejected))
 
 
-def untold(observation: Observation, objectives: Sequence[ObjectiveLimit]) -> str:
+def unjudged(observation: Observation, objectives: Sequence[ObjectiveLimit]) -> str:
     """Words on histograms that are missing though their engines answer and have served; empty if none is.
 
     A scrape configuration that drops buckets looks like this: the load is known, and nothing of what is late.

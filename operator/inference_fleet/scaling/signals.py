@@ -22,6 +22,7 @@ RECENT_SECONDS: Final = 60.0
 # What moved in a longer time says nothing of now.
 LONGEST_CHANGE_SECONDS: Final = 24 * 3600.0
 # What moved in a shorter time is chance: of a pod that two jobs, or the two servers of a pair, scrape a moment apart.
+# Less than the shortest interval that is usual for scrapes, five seconds.
 SHORTEST_CHANGE_SECONDS: Final = 4.0
 # The counter of a gateway is remembered beside those of pods; no pod has this name.
 GATEWAY: Final = "/gateway"
@@ -106,13 +107,13 @@ def read_signals(
                 moved = moved or any((new.prompt_tokens, new.generation_tokens, new.rejected_requests))
                 if not recently or not before or len(before) >= MAXIMUM_PODS:
                     continue
-                # It counts from zero since the scrape before, when the others were seen. All that a pod has done by its
-                # first sample is work of one tick; over a second between two pods' scrapes it would be many replicas'.
+                # It counts from zero since the scrape before, when the others were seen. Pods are scraped at seconds of
+                # their own: where that is only just before, it has served for half a tick, on average.
                 former_scrape = max([counters.sample_time for counters in before.values()])
                 old = PodCounters(sample_time=min(former_scrape, new.sample_time - TICK_SECONDS / 2))
             change = change_of(sample.pod, variant.name, old, new)
             moved = moved or change.moved
-            if abs(change.seconds) < SHORTEST_CHANGE_SECONDS:
+            if _too_near(old, new):
                 # Nothing of it is lost: the next sample is compared with the same one.
                 counters[sample.pod] = old
             elif 0 < change.seconds < LONGEST_CHANGE_SECONDS:
@@ -175,9 +176,9 @@ def _too_near(before: PodCounters, now: PodCounters) -> bool:
 
 def _arrival_rate(before: PodCounters | None, now: PodCounters | None) -> float | None:
     """Of a gateway's counter; one that fell has restarted. None where it was not seen lately, or only just now."""
-    if before is None or now is None or _too_near(before, now):
+    if before is None or now is None:
         return None
-    if not 0 < now.sample_time - before.sample_time <= RECENT_SECONDS:
+    if not SHORTEST_CHANGE_SECONDS <= now.sample_time - before.sample_time <= RECENT_SECONDS:
         return None
     came = change_of(GATEWAY, "", before, now)
     return came.finished / came.seconds

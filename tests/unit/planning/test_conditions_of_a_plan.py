@@ -153,29 +153,22 @@ def test_scaling_active_follows_the_mode_and_the_signals(
     assert world.holds("ScalingActive") == reason
 
 
-def test_pods_that_do_not_answer_are_told_where_the_load_of_the_others_is_known() -> None:
+@pytest.mark.parametrize(
+    ("lacking", "words"),
+    [
+        ({"problem": "1 of 2 pods is silent"}, "none goes while some pods do not answer: 1 of 2 pods is silent"),
+        ({"unjudged": "Prometheus has no x_bucket of a"}, "Prometheus has no x_bucket of a"),
+    ],
+    ids=["silent pods", "missing histograms"],
+)
+def test_what_is_not_heard_of_is_told_where_the_load_is_known(lacking: dict[str, str], words: str) -> None:
     world = World(scaling={"minReplicas": 1, "maxReplicas": 10})
-    world.decide(2, problem="1 of 2 pods is silent: Prometheus has no sample of a-0")
+    world.decide(2, **lacking)
     world.settle()
     told = world.condition("ScalingActive")
     assert told is not None
     assert (told["status"], told["reason"]) == ("True", "SignalsFresh")
-    assert told["message"] == (
-        "replicas follow the measured load, but none goes while some pods do not answer: 1 of 2 pods is silent:"
-        " Prometheus has no sample of a-0"
-    )
-
-
-def test_histograms_that_are_missing_are_told_where_the_load_is_known() -> None:
-    world = World(scaling={"minReplicas": 1, "maxReplicas": 10})
-    world.decide(2, unjudged="Prometheus has no x_bucket of a: which requests are late is not known")
-    world.settle()
-    told = world.condition("ScalingActive")
-    assert told is not None
-    assert (told["status"], told["reason"]) == ("True", "SignalsFresh")
-    assert told["message"] == (
-        "replicas follow the measured load, but Prometheus has no x_bucket of a: which requests are late is not known"
-    )
+    assert told["message"] == f"replicas follow the measured load, but {words}"
 
 
 def test_no_replicas_on_purpose_is_available_and_ready() -> None:
