@@ -102,6 +102,10 @@ bench-scale: setup-tools ## 500 InferenceDeployments beside 500 Deployments on h
 bench-scaling: setup-python ## scaling policies and an offline optimum (benchmarks/scaling.md; goes on where it was stopped; TRACES=DIR adds recorded traces)
 	@$(BIN)/python benchmarks/scaling.py
 
+.PHONY: bench-ablations
+bench-ablations: setup-python ## what the scaler's parts are worth (benchmarks/results/ablations.json; TRACES=DIR adds recorded traces)
+	@$(BIN)/python benchmarks/ablations.py
+
 .PHONY: bench-laboratory
 bench-laboratory: setup-engine ## the laboratory against the emulator and real vLLM on CPU, its speed, and the scaler's (benchmarks/results/emulated.json, real-engine.json, simulator.json, decide.json)
 	@$(BIN)/python benchmarks/emulated.py

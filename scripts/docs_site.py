@@ -41,7 +41,7 @@ FIRST_PAGES = {
         "migrate",
         "upgrade-and-uninstall",
     ),
-    "explanation": ("architecture", "rollout", "scaling", "memory", "speed"),
+    "explanation": ("architecture", "rollout", "scaling", "scaling-parts", "memory", "speed"),
     "reference": ("api", "conditions", "events", "engine-arguments", "command-line"),
 }
 _LINK = re.compile(r"(?<=\]\()(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")

@@ -27,6 +27,7 @@ GENERATORS: tuple[str, ...] = (
     "memory_page:generate",
     "speed_page:generate",
     "scaling_page:generate",
+    "scaling_parts_page:generate",
 )
 
 
