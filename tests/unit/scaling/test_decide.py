@@ -199,6 +199,17 @@ def test_down_only_to_the_peak_of_the_hold_window() -> None:
     assert beyond.lets_go == 60.0 + HOLD_COLD_STARTS * 100.0
 
 
+def test_a_hold_begins_anew_with_every_larger_need() -> None:
+    needs = ((0.0, 9.0), (60.0, 3.0), (75.0, 2.0))
+    holding = held(needs, need=2.0, cold_start=100.0, started=-1e4, now=90.0)
+    assert holding is not None
+    assert (holding.replicas, holding.lets_go) == (9.0, 60.0 + HOLD_COLD_STARTS * 100.0)
+    # Where nothing larger was needed, fewer may do a whole window after now.
+    same = held(((75.0, 2.0),), need=2.0, cold_start=100.0, started=-1e4, now=90.0)
+    assert same is not None
+    assert (same.replicas, same.lets_go) == (2.0, 90.0 + HOLD_COLD_STARTS * 100.0)
+
+
 def test_fewer_wait_for_a_cold_start_before_one_goes() -> None:
     scaler = Scaler(limits(variant_limits(cold_start_seconds=120.0)))
     scaler.hold(20, ready=4, running=36)

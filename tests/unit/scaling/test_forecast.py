@@ -106,7 +106,19 @@ def test_a_jump_is_carried_over_as_no_more_replicas_and_noise_as_a_share() -> No
     assert math.exp(carried_over(math.log(3.0), one, to=six)) == pytest.approx(1.5)  # 8 is less than half as much again
     assert math.exp(carried_over(math.log(1.2), one, to=six)) == pytest.approx(1.2)  # noise: in replicas 1.03
     assert math.exp(carried_over(math.log(8 / 6), six, to=one)) == pytest.approx(8 / 6)  # 1 -> 1.33; as replicas 3
+    assert math.exp(carried_over(math.log(2.5), four, to=six)) == pytest.approx(2.0)  # 6 -> 12; as a share 15
     assert carried_over(-0.5, one, to=six) == -0.5
+
+
+def test_jumps_that_began_low_are_the_same_replicas_and_no_larger_share_at_a_large_load() -> None:
+    # Jumps from 1 to 3; then a load that climbed slowly to 6, where none was ever seen.
+    low = fed([3.0 if tick % 45 >= 38 else 1.0 for tick in range(120)])
+    largest = max(low.outlook().errors)
+    assert math.exp(largest) > 2.0
+    high = replace(low, averages=tuple(6.0 * share for share in low.shares), top=100.0).outlook()
+    assert high.demand == pytest.approx(6.0, rel=0.1)
+    # From 6 to 9, not to 18.
+    assert 1.25 < math.exp(max(high.errors)) < 1.6
 
 
 def test_in_the_midst_of_a_crowd_no_second_one_is_expected_on_top() -> None:
