@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from builders.operator_world import World, world
-from inference_fleet.adapters.resources import REPLICA_SETS
+from builders.operator_world import CLASS, World, world
+from inference_fleet.adapters.resources import ACCELERATOR_CLASSES, REPLICA_SETS
 from inference_fleet.api.names import LABEL_VARIANT
 
 A = {"name": "a", "acceleratorClassName": "h100"}
@@ -55,3 +55,35 @@ async def test_replicas_move_without_a_loss_and_without_a_crowd(
             assert w.pods.most_pods <= MAXIMUM + 1
             if signals == "unknown":
                 assert replicas(w) == ends_with
+
+
+DEAR = {
+    "metadata": {"name": "dear"},
+    "spec": {**CLASS["spec"], "cost": {"perDeviceHour": "20.00", "currency": "USD"}},
+}
+# Four times the batch for ten times the price.
+LARGE = {"name": "large", "acceleratorClassName": "dear", "engine": {"vllm": {"batching": {"maxNumSeqs": 64}}}}
+
+
+async def test_a_fleet_that_fills_its_maximum_and_lacks_gives_way_to_larger_replicas_one_by_one() -> None:
+    async with world() as w:
+        w.cluster.add(ACCELERATOR_CLASSES, DEAR)
+        w.deploy(variants=[A, LARGE], scaling={"mode": "Automatic", "minReplicas": 1, "maxReplicas": 4})
+        w.signals.load = {"llama": 40.0}
+        async with w.running():
+            await w.clock.advance(900)
+            assert replicas(w) == {"a": 4}
+            # Four carry 59.
+            w.signals.load = {"llama": 120.0}
+            seen = []
+            for _ in range(300):
+                await w.clock.advance(3)
+                assert w.status()["scaling"]["desiredReplicas"] <= 4
+                # One fewer only where two large ones carry more without it: beside it they are filled as it is.
+                assert len(w.pods.ready()) >= (4 if replicas(w).get("large", 0) < 3 else 3)
+                seen.append(w.status()["scaling"]["lastDecision"]["message"])
+            assert any("1 of large replaces 1 of a" in message for message in seen)
+            assert any("1 of large replaces 1 of a" in entry["message"] for entry in w.status()["scaling"]["history"])
+            found = replicas(w)
+            assert 14.7 * found.get("a", 0) + 58.9 * found["large"] >= 120.0
+            assert w.pods.most_pods <= 4 + 1

@@ -76,7 +76,7 @@ class Telemetry:
         )
         self.decisions = Counter(
             "inference_fleet_scaling_decisions_total",
-            "Decisions that changed the count, by the rule that won.",
+            "Decisions that changed the replicas of a variant, by the rule that won.",
             [*_OBJECT, "rule"],
             registry=self.registry,
         )

@@ -221,7 +221,7 @@ class FleetTick:
         entry = Scaled(uid, memory, decision, studied.limits, observation, seen, missing, told)
         news = former is None or _news(former) != _news(entry) or _has_another_cause(entry, now=now)
         self.scaled[key] = dataclasses.replace(entry, told=decision.problem) if news else entry
-        if former is not None and former.decision.total != decision.total:
+        if former is not None and former.decision.replicas != decision.replicas:
             self.telemetry.decisions.labels(*key, decision.rule.value).inc()
         if news:
             _log.info("%s/%s: %d replicas (%s): %s", *key, decision.total, decision.rule.value, decision.message)

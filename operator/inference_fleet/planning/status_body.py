@@ -163,9 +163,9 @@ def transitions(former: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[Eve
         kind = "Warning" if bad or entry["type"] == ConditionType.STALLED else "Normal"
         if entry["type"] in TOLD_CONDITIONS:
             events.append(EventNote(kind, entry["reason"], f"{entry['type']}={entry['status']}: {entry['message']}"))
-    old_last = (former.get("scaling") or {}).get("lastDecision") or {}
-    last = (body.get("scaling") or {}).get("lastDecision") or {}
-    if last and last["to"] != old_last.get("to", last["from"]):
+    old_history, history = [(each.get("scaling") or {}).get("history") or [] for each in (former, body)]
+    if history and history[:1] != old_history[:1]:
+        last = history[0]
         change = f"{last['from']} -> {counted(last['to'], 'replica')} ({last['rule']})"
         events.append(EventNote("Normal", Reason.SCALED, f"{change}: {last['message']}"))
     return tuple(events)

@@ -94,7 +94,8 @@ def _fits(decision: Decision, limits: Limits, *, now: float) -> bool:
 def scaling_status(
     former: Mapping[str, Any], decision: Decision, *, mode: Mode, current: int, now: float
 ) -> dict[str, Any]:
-    """`status.scaling`: written anew on a transition of count, rule, limit or signal state, otherwise as it was.
+    """`status.scaling`: written anew on a transition of count, rule, limit or signal state, and where replicas of one
+    variant take the place of another's; otherwise as it was.
 
     current: replicas of the ReplicaSets, from which a first decision counts. now: unix seconds.
     """
@@ -108,6 +109,7 @@ def scaling_status(
         and signals.get("state") == state
         and former.get("mode") == mode.value
         and former.get("recommendedReplicas") == decision.recommended
+        and decision.exchange in last.get("message", "")
     )
     if same and (decision.signals is SignalState.UNKNOWN or decision.rule is Rule.SIGNALS_UNKNOWN):
         # ScalingActive tells the same words: both say what is not known now, and of which pods.
@@ -146,6 +148,7 @@ def scaling_status(
         result["scaleDownAllowedAfter"] = timestamp(decision.scale_down_allowed_after)
     if decision.total != before:
         result["lastScaleUpTime" if decision.total > before else "lastScaleDownTime"] = timestamp(now)
+    if decision.total != before or decision.exchange:
         short = {key: record[key] for key in ("time", "from", "to", "rule", "message")}
         result["history"] = [short, *(former.get("history") or [])][:MOST_HISTORY]
     return result

@@ -11,10 +11,19 @@ from typing import Final, NamedTuple
 
 from inference_fleet.api.counted import counted
 from inference_fleet.scaling.attainment import attainments
-from inference_fleet.scaling.bounds import Bounded, within_bounds
+from inference_fleet.scaling.bounds import Bounded, most_allowed, within_bounds
 from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.estimate import Estimate, estimated
-from inference_fleet.scaling.fleets import carries, cheaper_fleet, smallest, step_down, wanted_fleet, without_hindrance
+from inference_fleet.scaling.fleets import (
+    carries,
+    cheaper_fleet,
+    cut_to,
+    smallest,
+    step_down,
+    wanted_fleet,
+    without_hindrance,
+    worth_exchanging,
+)
 from inference_fleet.scaling.hold import HOLD_COLD_STARTS, MAXIMUM_NEEDS, Held, held, young_until
 from inference_fleet.scaling.learned_variants import starts_known
 from inference_fleet.scaling.memory import ScalerMemory
@@ -111,7 +120,10 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         idle = 0.0 if idle_since is None else now - idle_since
         # Nothing to do is no forecast: idleness goes down to the minimum.
         carried = 0.0 if idle >= IDLE_AFTER_SECONDS else estimate.choice.replicas
-        situation = _situation(learned, estimate, current, limits, carried=carried, idle=idle, now=now)
+        all_serve = load.answered == load.ready == total
+        situation = _situation(
+            learned, estimate, current, limits, carried=carried, idle=idle, all_serve=all_serve, now=now
+        )
         wish = _wish(learned, load, situation, estimate, now=now)
         boundless = _boundless(wish, situation, estimate, needs, now=now)
         # Without those that stand by: they are no need that lasts because it lasts.
@@ -151,12 +163,15 @@ def _situation(
     *,
     carried: float,
     idle: float,
+    all_serve: bool,
     now: float,
 ) -> _Situation:
+    """all_serve: whether every replica that is asked for is ready and answers."""
     carriers, cold_start = estimate.carriers, estimate.cold_start
     # What comes at its hour comes from idleness, too.
     wanted = max(carried, estimate.standby if carried else 0.0, estimate.season)
-    need = wanted_fleet(wanted, carriers, main=estimate.main, cold_start=cold_start, most=limits.max_replicas)
+    most = most_allowed(limits, now=now)
+    need = wanted_fleet(wanted, carriers, main=estimate.main, cold_start=cold_start, most=most)
     assert memory.started is not None
     hold = held(memory.needs, need=wanted / estimate.unit, cold_start=cold_start, started=memory.started, now=now)
     starts_unknown = not starts_known(memory.variants, [carrier.seen for carrier in carriers])
@@ -166,14 +181,40 @@ def _situation(
     # wanted of a, 1 of them unschedulable -> 1 of b.
     if not carries(coming, wanted, carriers):
         raised = together(coming, need)
+        if len(carriers) > 1 and sum(raised.values()) > most and not _gains(raised, coming, carriers, most=most):
+            better = None
+            if hold is not None and all_serve:
+                better = worth_exchanging(
+                    coming,
+                    wanted,
+                    carriers,
+                    cheapest=estimate.cheapest,
+                    lacked=_lacked(memory.needs, carried=capacity(coming, carriers) / estimate.unit, now=now),
+                    cold_start=cold_start,
+                    most=most,
+                )
+            raised = better or coming
     elif hold is not None:
         # Moved is what the hold window takes: a load of a moment would have the fleet move to and fro.
-        raised = cheaper_fleet(
-            coming, hold.replicas, carriers, main=estimate.main, cold_start=cold_start, most=limits.max_replicas
-        )
+        raised = cheaper_fleet(coming, hold.replicas, carriers, main=estimate.main, cold_start=cold_start, most=most)
     else:
         raised = coming
     return _Situation(wanted=wanted, need=need, hold=hold, current=current, raised=raised, carriers=carriers, idle=idle)
+
+
+def _gains(raised: dict[str, int], coming: dict[str, int], carriers: tuple[Carrier, ...], *, most: int) -> bool:
+    """Whether as many of these as the bound allows carry more than what serves or will."""
+    return capacity(dict(split_total(most, carriers, raised)), carriers) > capacity(coming, carriers) + ROUNDING
+
+
+def _lacked(needs: tuple[tuple[float, float], ...], *, carried: float, now: float) -> float:
+    """For how long the load has taken more than this, without a pause. needs: as of `held`. Seconds."""
+    since = now
+    for time, count in reversed(needs):
+        if count <= carried:
+            break
+        since = time
+    return now - since
 
 
 def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate: Estimate, *, now: float) -> _Wish:
@@ -197,8 +238,9 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
         assert memory.started is not None
         young = young_until(started=memory.started, cold_start=cold_start)
         if now >= young:
-            # Without those that will not come: another variant would be given them.
+            # Without those that will not come: another variant would be given them, unless none may have more.
             coming = {carrier.name: carrier.coming for carrier in situation.carriers}
+            coming = coming if carries(coming, situation.wanted, situation.carriers) else current
             words = f"{need} would do; hold {total}: how long a start takes is not known before some are ready"
             return _Wish(coming, Rule.HOLD, words if need != total else _enough(situation, estimate))
         words = f"{need} would do; hold {total} in the first minutes, while little is known"
@@ -302,12 +344,15 @@ def _automatic(
     terms: tuple[Term, ...],
     now: float,
 ) -> Decision:
+    replicas, message = _spread(wish, bounded, carriers), _message(wish, bounded, load)
+    exchange = _exchange(dict(replicas), carriers)
     return Decision(
         time=now,
-        replicas=_spread(wish, bounded, carriers),
+        replicas=replicas,
         recommended=bounded.replicas,
         rule=bounded.rule or wish.rule,
-        message=_message(wish, bounded, load),
+        message=f"{message}; {exchange}" if exchange else message,
+        exchange=exchange,
         signals=load.state,
         terms=terms,
         limited_by=bounded.limited_by,
@@ -321,7 +366,26 @@ def _spread(wish: _Wish, bounded: Bounded, carriers: tuple[Carrier, ...]) -> tup
         bounded.replicas == wish.replicas
     ):
         return tuple((carrier.name, wish.fleet.get(carrier.name, 0)) for carrier in carriers)
+    raises = any(wish.fleet.get(c.name, 0) > c.seen.desired for c in carriers)
+    there = {
+        c.name: min(wish.fleet.get(c.name, 0), c.limits.max_replicas, c.seen.desired - c.seen.failing) for c in carriers
+    }
+    if not raises and sum(there.values()) >= bounded.replicas:
+        # More than the bound allows is there: what carries most stays. Of these some may wait for a device: they cost
+        # nothing, what serves goes only when they do, and a node may be made for them.
+        left = cut_to(bounded.replicas, there, carriers)
+        return tuple((carrier.name, left[carrier.name]) for carrier in carriers)
     return split_total(bounded.replicas, carriers, wish.fleet)
+
+
+def _exchange(replicas: dict[str, int], carriers: tuple[Carrier, ...]) -> str:
+    """Words on replicas of one variant that take the place of another's, while their number stays; empty if none do."""
+    changes = {carrier.name: replicas[carrier.name] - carrier.seen.desired for carrier in carriers}
+    if sum(changes.values()) != 0 or not any(changes.values()):
+        return ""
+    go = " and ".join(f"{-change} of {name}" for name, change in changes.items() if change < 0)
+    come = " and ".join(f"{change} of {name}" for name, change in changes.items() if change > 0)
+    return f"{come} {'replaces' if come.startswith('1 ') and ' and ' not in come else 'replace'} {go}"
 
 
 def _message(wish: _Wish, bounded: Bounded, load: FleetLoad) -> str:

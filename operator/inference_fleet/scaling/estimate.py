@@ -47,6 +47,7 @@ class Estimate(NamedTuple):
     choice: Choice
     carriers: tuple[Carrier, ...]
     main: str
+    cheapest: str
     unit: float
     cold_start: float
     price: float
@@ -77,7 +78,7 @@ def estimated(
     price = price_in_replicas(pure, demand=outlook.demand)
     curve = lessons.curve.curve()
     present = capacity({variant.name: variant.desired for variant in observation.variants}, tick.carriers)
-    preference, choice = _choice(memory, tick, outlook, curve, limits, price=price, present=present)
+    preference, choice, cheapest = _choice(memory, tick, outlook, curve, limits, price=price, present=present)
     main = preference.main or tick.carriers[0].name
     worths = {carrier.name: carrier.worth for carrier in tick.carriers}
     unit = worths[main]
@@ -92,6 +93,7 @@ def estimated(
         choice=choice,
         carriers=tick.carriers,
         main=main,
+        cheapest=cheapest,
         unit=unit,
         cold_start=tick.cold_start,
         price=price,
@@ -226,15 +228,17 @@ def _choice(
     *,
     price: float,
     present: float,
-) -> tuple[Preference, Choice]:
-    """The variant that carries most, and the capacity that is cheapest with it. present: what is asked for so far.
+) -> tuple[Preference, Choice, str]:
+    """The variant that carries most, the capacity that is cheapest with it, and the variant that alone would cost least
+    now (which takes an hour to become the first). present: what is asked for so far.
 
     The price is money: as many replicas of the cheapest variant. To a dear variant the same money is fewer replicas.
     """
     carriers, cold_start, now = tick.carriers, tick.cold_start, tick.now
     if len(carriers) == 1:
         (only,) = carriers
-        return Preference(only.name), worth_starting(outlook, curve, price=price, most=MOST_REPLICAS, present=present)
+        choice = worth_starting(outlook, curve, price=price, most=MOST_REPLICAS, present=present)
+        return Preference(only.name), choice, only.name
     least = min(carrier.cost_of_worth for carrier in carriers)
     former = next((carrier.worth for carrier in carriers if carrier.name == memory.preference.main), 0.0)
     stands_by = former * memory.standby.replicas(cold_start=cold_start, now=now)
@@ -247,16 +251,17 @@ def _choice(
         # To the nearest: learned for this variant they would be as often one more as one fewer.
         standing = carrier.worth * round(stands_by / carrier.worth)
         fleet = cheapest_fleet(max(choice.replicas, standing), carriers, main=carrier.name)
-        total = sum(fleet.values())
-        carried = capacity(fleet, carriers) * min(1.0, limits.max_replicas / max(total, 1))
-        misses = expected_misses(outlook, curve, capacity=max(carried, LEAST_DEMAND))
+        if sum(fleet.values()) > limits.max_replicas:
+            # Where replicas are counted, none of another variant takes the place of one of this.
+            fleet = {carrier.name: min(limits.max_replicas, carrier.usable)}
+        misses = expected_misses(outlook, curve, capacity=max(capacity(fleet, carriers), LEAST_DEMAND))
         choices[carrier.name] = choice
         costs[carrier.name] = money(fleet, carriers) + price * least * misses
     seconds = passed_since(memory.seen_at, now=now)
     preference = memory.preference.learned(costs, seconds=seconds, age=tick.age)
     usual = choices[preference.main if preference.main in choices else carriers[0].name].replicas
     preference = preference.chosen(max(usual, stands_by), carriers, cold_start=cold_start, most=limits.max_replicas)
-    return preference, choices[preference.main or carriers[0].name]
+    return preference, choices[preference.main or carriers[0].name], min(costs, key=lambda name: costs[name])
 
 
 def _busy(tick: Tick, observation: Observation) -> float:

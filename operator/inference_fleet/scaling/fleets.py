@@ -11,7 +11,17 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from inference_fleet.scaling.hold import DOWN_SHARE
-from inference_fleet.scaling.spread import ROUNDING, Carrier, Counts, by_cost, capacity, money, priced, together
+from inference_fleet.scaling.spread import (
+    ROUNDING,
+    Carrier,
+    Counts,
+    by_cost,
+    by_worth,
+    capacity,
+    money,
+    priced,
+    together,
+)
 
 SECONDS_PER_HOUR: Final = 3600.0
 # A fleet that is left runs on while the new one starts, and until its replicas may go.
@@ -140,6 +150,83 @@ def cheaper_fleet(
     saved = money(left, carriers) - money(fleet, carriers)
     pays = pays_to_move(current, fleet, carriers, saved=saved, cold_start=cold_start, most=most)
     return together(current, fleet) if pays and carries(fleet, keep, carriers) else dict(current)
+
+
+def fullest_fleet(most: int, carriers: Sequence[Carrier]) -> dict[str, int]:
+    """Of at most so many replicas, the fleet that carries most."""
+    minima = {carrier.name: carrier.limits.min_replicas for carrier in carriers}
+    fleets = []
+    for first in carriers:
+        fleet = dict(minima)
+        for carrier in (first, *(each for each in by_worth(carriers) if each is not first)):
+            room = max(0, min(carrier.usable - fleet[carrier.name], most - sum(fleet.values())))
+            more = {**fleet, carrier.name: fleet[carrier.name] + room}
+            fleet = more if capacity(more, carriers) > capacity(fleet, carriers) else fleet
+        fleets.append(fleet)
+    return max(fleets, key=lambda fleet: capacity(fleet, carriers))
+
+
+def worth_exchanging(
+    current: Counts,
+    load: float,
+    carriers: Sequence[Carrier],
+    *,
+    cheapest: str,
+    lacked: float,
+    cold_start: float,
+    most: int,
+) -> dict[str, int] | None:
+    """The next step to the fleet of `most` replicas that carries most, where the current ones fill them, carry less
+    than the load, and the step pays; None where it does not.
+
+    It pays where more of the variant that alone would cost least now, late requests included, are among those; and
+    where what gives way, which is missing for a cold start, is less than what is gained. lacked: seconds for which the
+    load has been more than is carried; it is expected to last as long again. 3 small, 8 more carried by 3 large: pays
+    after 3 / 8 of a start, and waits for one.
+    """
+    if sum(current.values()) < most:
+        return None
+    fleet = fullest_fleet(most, carriers)
+    if priced(carriers) and fleet[cheapest] <= current.get(cheapest, 0):
+        return None
+    gained = min(load, capacity(fleet, carriers)) - capacity(current, carriers)
+    left = sum(c.worth * max(0, current.get(c.name, 0) - fleet[c.name]) for c in carriers)
+    if gained <= ROUNDING or lacked < cold_start * max(1.0, left / gained):
+        return None
+    return exchanged(current, fleet, carriers)
+
+
+def exchanged(current: Counts, fleet: Counts, carriers: Sequence[Carrier]) -> dict[str, int]:
+    """One step from the current replicas to as many others: those that carry least give way to those that carry most.
+
+    At most a quarter of what the current ones carry gives way at once, or one of them. 3 small, 3 large wanted -> 2
+    and 1.
+    """
+    step = {carrier.name: current.get(carrier.name, 0) for carrier in carriers}
+    staying, least = dict(step), (1 - DOWN_SHARE) * capacity(current, carriers) - ROUNDING
+    while True:
+        leaving = [c.name for c in reversed(by_worth(carriers)) if staying[c.name] > fleet.get(c.name, 0)]
+        coming = [c.name for c in by_worth(carriers) if step[c.name] < fleet.get(c.name, 0)]
+        if not leaving or not coming:
+            return step
+        staying[leaving[0]] -= 1
+        if step != dict(current) and capacity(staying, carriers) < least:
+            return step
+        step[leaving[0]] -= 1
+        step[coming[0]] += 1
+
+
+def cut_to(most: int, fleet: Counts, carriers: Sequence[Carrier]) -> dict[str, int]:
+    """At most so many of these replicas: one after another goes without which the others carry most, minima last."""
+    if len(carriers) == 1:
+        (only,) = carriers
+        return {only.name: min(most, fleet.get(only.name, 0))}
+    left = {carrier.name: fleet.get(carrier.name, 0) for carrier in carriers}
+    while sum(left.values()) > most:
+        spare = [c.name for c in carriers if left[c.name] > c.limits.min_replicas]
+        fewer = [{**left, name: left[name] - 1} for name in spare or left if left[name] > 0]
+        left = max(fewer, key=lambda counts: capacity(counts, carriers))
+    return left
 
 
 def smallest(current: Counts, keep: float, carriers: Sequence[Carrier]) -> dict[str, int]:

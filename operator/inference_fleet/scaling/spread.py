@@ -74,6 +74,11 @@ def by_cost(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
     return tuple(sorted(carriers, key=lambda c: c.cost_of_worth)) if priced(carriers) else tuple(carriers)
 
 
+def by_worth(carriers: Sequence[Carrier]) -> tuple[Carrier, ...]:
+    """Those of which a replica carries most first."""
+    return tuple(sorted(carriers, key=lambda carrier: carrier.worth, reverse=True))
+
+
 def capacity(counts: Counts, carriers: Sequence[Carrier]) -> float:
     """What these replicas carry together, in replicas of the first variant."""
     if len(carriers) == 1:

@@ -241,6 +241,8 @@ class Decision:
     """Words on signals that are missing, of all pods or of some; empty if none is, or only of those just begun."""
     unjudged: str = ""
     """Words on objectives of which nobody says how many requests kept them; empty where all are judged."""
+    exchange: str = ""
+    """Words on replicas of one variant that take the place of another's, in the message too; empty if none do."""
 
     @property
     def total(self) -> int:

@@ -62,6 +62,25 @@ def test_the_decision_of_the_tick_is_carried_out() -> None:
     assert [entry["to"] for entry in world.status["scaling"]["history"]] == [5, 1]
 
 
+def test_replicas_of_one_variant_that_replace_those_of_another_are_a_change_with_its_event() -> None:
+    world = World()
+    world.decide(3, message="6 wanted, scaling.maxReplicas allows 3", rule=Rule.MAXIMUM)
+    world.settle()
+    words = "1 of large replaces 1 of small"
+    message = f"6 wanted, scaling.maxReplicas allows 3; {words}"
+    world.decide(3, message=message, rule=Rule.MAXIMUM, exchange=words)
+    told = world.reconcile()
+    assert world.status["scaling"]["lastDecision"]["message"] == message
+    newest = world.status["scaling"]["history"][0]
+    assert (newest["from"], newest["to"], newest["message"]) == (3, 3, message)
+    assert [event.message for event in told.events] == [f"3 -> 3 replicas (Maximum): {message}"]
+    # Told once: the next look sees them under way.
+    world.decide(3, message="6 wanted, scaling.maxReplicas allows 3", rule=Rule.MAXIMUM)
+    again = world.reconcile()
+    assert (again.status, again.events) == ((None), ())
+    assert world.status["scaling"]["lastDecision"]["message"] == message
+
+
 def is_lowering(writes: Sequence[Write]) -> bool:
     """Whether the executor looks twice before each of them."""
     patches = [write for write in writes if isinstance(write, Patch)]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from builders.scaling import Scaler, limits, variant, variant_limits
+from builders.scaling import Scaler, limits, sample, variant, variant_limits
 from inference_fleet.engine.step_time import StepTimeModel
 from inference_fleet.scaling.fleets import (
     cheaper_fleet,
     cheapest_fleet,
+    cut_to,
+    fullest_fleet,
     smallest,
     step_down,
     wanted_fleet,
     without_hindrance,
+    worth_exchanging,
 )
+from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.preference import Preference
 from inference_fleet.scaling.spread import Carrier, capacity
-from inference_fleet.scaling.types import VariantObservation
+from inference_fleet.scaling.types import Decision, VariantObservation
 
 SLOW = StepTimeModel(base_seconds=33e-3, per_prefill_token_seconds=190e-6, per_decoding_sequence_seconds=60e-6)
 FAST = StepTimeModel(base_seconds=16e-3, per_prefill_token_seconds=48e-6, per_decoding_sequence_seconds=18e-6)
@@ -175,3 +181,180 @@ def test_a_variant_is_worth_what_its_engine_carries_of_this_traffic() -> None:
     worth = {term.name: term.value for term in decision.terms if term.name.startswith("worth/")}
     assert worth["worth/slow"] == 1.0
     assert worth["worth/fast"] == pytest.approx(4.0, rel=0.15)  # prefill is four times as fast
+
+
+DEAR = carrier("large", worth=4.0, cost=8.0)
+
+
+def test_of_few_replicas_those_that_carry_most_carry_most() -> None:
+    assert fullest_fleet(3, (SMALL, DEAR)) == {"small": 0, "large": 3}
+    few = carrier("large", worth=4.0, cost=8.0, most=1)
+    assert fullest_fleet(3, (SMALL, few)) == {"small": 2, "large": 1}
+    without_devices = carrier("large", worth=4.0, cost=8.0, ready=0, lost=1)
+    assert fullest_fleet(3, (SMALL, without_devices)) == {"small": 3, "large": 0}
+    # An L4 would be filled as an A100 is, and carry less than it takes from it.
+    assert fullest_fleet(3, (L4, carrier("a100", worth=4.5, cost=3.0, full=235.0, fixed=0.22, most=2))) == {
+        "l4": 0,
+        "a100": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("small", "load", "lacked", "cheapest", "most", "then"),
+    [
+        (3, 10.0, 120.0, "large", 3, {"small": 2, "large": 1}),
+        (12, 40.0, 120.0, "large", 12, {"small": 9, "large": 3}),  # a quarter at once
+        (3, 10.0, 119.0, "large", 3, None),  # a moment
+        (12, 14.0, 120.0, "large", 12, None),  # 12 that give way for a start cost more than 2 bring in one
+        (12, 14.0, 720.0, "large", 12, {"small": 9, "large": 3}),  # and less than they bring in six
+        (3, 10.0, 120.0, "small", 3, None),  # their money is more than the late requests are worth
+        (3, 10.0, 120.0, "large", 4, None),  # there is room for one more
+        (3, 3.0, 120.0, "large", 3, None),  # they carry the load
+    ],
+)
+def test_replicas_that_fill_the_maximum_give_way_to_larger_ones_where_that_pays(
+    small: int, load: float, lacked: float, cheapest: str, most: int, then: dict[str, int] | None
+) -> None:
+    current = {"small": small, "large": 0}
+    carriers = (carrier("small", worth=1.0, cost=1.0, most=12), carrier("large", worth=4.0, cost=8.0, most=12))
+    step = worth_exchanging(current, load, carriers, cheapest=cheapest, lacked=lacked, cold_start=120.0, most=most)
+    assert step == then
+
+
+def test_without_prices_larger_ones_are_taken_for_their_capacity() -> None:
+    carriers = (carrier("small", worth=1.0, cost=None), carrier("large", worth=4.0, cost=None))
+    current = {"small": 3, "large": 0}
+    step = worth_exchanging(current, 9.0, carriers, cheapest="small", lacked=60.0, cold_start=60.0, most=3)
+    assert step == {"small": 2, "large": 1}
+
+
+def test_more_than_the_maximum_is_cut_to_what_carries_most() -> None:
+    assert cut_to(3, {"small": 3, "large": 1}, (SMALL, DEAR)) == {"small": 2, "large": 1}
+    assert cut_to(9, {"small": 3, "large": 1}, (SMALL, DEAR)) == {"small": 3, "large": 1}
+    least = carrier("small", worth=1.0, cost=1.0, least=2)
+    assert cut_to(3, {"small": 3, "large": 2}, (least, DEAR)) == {"small": 2, "large": 1}
+    assert cut_to(1, {"small": 3, "large": 2}, (least, DEAR)) == {"small": 1, "large": 0}
+    assert cut_to(2, {"small": 5}, (SMALL,)) == {"small": 2}
+
+
+class TwoVariants:
+    """Engines of a slow and cheap and of a fast and dear variant, at most three, and more than three slow ones carry.
+
+    35 requests a second, of 964 prompt and 206 output tokens, spread evenly: 8.2 of the slow ones.
+    """
+
+    def __init__(self, *, cold_start: float = 20.0, fast_cost: float = 6.0, **overrides: Any) -> None:
+        usual = {"max_num_seqs": 256, "cold_start_seconds": cold_start}
+        self.scaler = Scaler(
+            limits(
+                variant_limits("slow", step_time=SLOW, cost_per_replica_hour=1.0, **usual),
+                variant_limits("fast", step_time=FAST, cost_per_replica_hour=fast_cost, **usual),
+                **{"max_replicas": 3, **overrides},
+            )
+        )
+        self.served: dict[str, float] = {}
+
+    def tick(
+        self, *, slow: int, fast: int, starting: int = 0, rate: float = 35.0, silent: bool = False, **fast_ones: int
+    ) -> Decision:
+        """With so many ready; `starting` more of the fast ones. fast_ones: how many of these lack what."""
+        seen = []
+        for name, ready, coming in (("slow", slow, 0), ("fast", fast, starting)):
+            pods = tuple(f"{name}-{place}" for place in range(ready))
+            for pod in pods:
+                self.served[pod] = self.served.get(pod, 0.0) + rate * 15 / (slow + fast)
+            samples = tuple(
+                sample(
+                    pod,
+                    at=self.scaler.now,
+                    running=200.0 * rate / 35.0,
+                    prompt_tokens=964 * self.served[pod],
+                    generation_tokens=206 * self.served[pod],
+                    finished_requests=self.served[pod],
+                )
+                for pod in pods
+            )
+            answered = samples[1:] if silent and name == "slow" else samples
+            seen.append(
+                VariantObservation(
+                    name,
+                    desired=ready + coming,
+                    ready=ready,
+                    starting=coming,
+                    ready_pods=pods,
+                    pods=answered,
+                    **(fast_ones if name == "fast" else {}),
+                )
+            )
+        return self.scaler.tick(*seen)
+
+    def until_exchanged(self, *, slow: int, fast: int, ticks: int = 40) -> Decision:
+        for _ in range(ticks):
+            decision = self.tick(slow=slow, fast=fast)
+            if dict(decision.replicas) != {"slow": slow, "fast": fast}:
+                break
+        return decision
+
+
+def test_a_fleet_at_its_maximum_that_cannot_carry_the_load_is_exchanged_one_by_one() -> None:
+    fleet = TwoVariants()
+    first = fleet.until_exchanged(slow=3, fast=0)
+    assert dict(first.replicas) == {"slow": 2, "fast": 1}
+    assert "scaling.maxReplicas allows 3; 1 of fast replaces 1 of slow" in first.message
+    assert first.limited_by == ("scaling.maxReplicas",)
+    # The slow one serves until the fast one does, and no further one is exchanged meanwhile.
+    for _ in range(10):
+        assert dict(fleet.tick(slow=3, fast=0, starting=1).replicas) == {"slow": 2, "fast": 1}
+    assert dict(fleet.tick(slow=3, fast=1).replicas) == {"slow": 2, "fast": 1}
+    second = fleet.until_exchanged(slow=2, fast=1)
+    assert dict(second.replicas) == {"slow": 1, "fast": 2}
+
+
+def test_one_that_waits_for_a_device_is_kept_and_one_that_fails_is_not() -> None:
+    fleet = TwoVariants()
+    fleet.until_exchanged(slow=3, fast=0)
+    for _ in range(10):
+        # It costs nothing, the slow ones serve on, and a node may be made for it.
+        assert dict(fleet.tick(slow=3, fast=0, starting=1, unschedulable=1).replicas) == {"slow": 2, "fast": 1}
+    assert dict(fleet.tick(slow=3, fast=0, starting=1, failing=1).replicas) == {"slow": 3, "fast": 0}
+
+
+def test_nothing_is_exchanged_for_a_load_of_a_moment_or_while_a_pod_is_silent() -> None:
+    fleet = TwoVariants(cold_start=120.0)
+    for tick in range(100):
+        moment = 60 <= tick < 64
+        decision = fleet.tick(slow=3, fast=0, rate=35.0 if moment else 3.0)
+        assert dict(decision.replicas)["fast"] == 0
+        assert ("allows 3" in decision.message) or not moment
+    fleet = TwoVariants()
+    assert all(dict(fleet.tick(slow=3, fast=0, silent=True).replicas) == {"slow": 3, "fast": 0} for _ in range(40))
+
+
+def test_in_its_first_minutes_a_scaler_exchanges_nothing() -> None:
+    fleet = TwoVariants()
+    fleet.scaler.memory = ScalerMemory.empty()
+    began = fleet.scaler.now
+    decision = fleet.until_exchanged(slow=3, fast=0)
+    assert decision.time - began >= 70.0  # three and a half starts of 20 s
+    assert dict(decision.replicas) == {"slow": 2, "fast": 1}
+
+
+def test_a_maximum_that_is_lowered_leaves_what_carries_most() -> None:
+    fleet = TwoVariants(max_replicas=2)
+    assert dict(fleet.tick(slow=3, fast=1).replicas) == {"slow": 1, "fast": 1}
+
+
+def test_larger_ones_that_are_cheaper_for_what_they_carry_take_the_maximum_at_once() -> None:
+    fleet = TwoVariants(fast_cost=3.0)
+    for _ in range(3):
+        decision = fleet.tick(slow=3, fast=0)
+    assert dict(decision.replicas)["fast"] >= 2
+    assert sum(dict(decision.replicas).values()) == 3
+
+
+def test_a_fleet_that_lacks_never_gives_up_capacity_for_the_cheaper_variant() -> None:
+    fleet = TwoVariants()
+    fleet.tick(slow=0, fast=3, rate=70.0)  # the first has no rates yet
+    for _ in range(20):
+        # Six slow ones would be cheaper than two fast ones, but no more than three are allowed.
+        assert dict(fleet.tick(slow=0, fast=3, rate=70.0).replicas) == {"slow": 0, "fast": 3}
