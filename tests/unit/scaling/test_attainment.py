@@ -6,7 +6,6 @@ import pytest
 
 from builders.scaling import Scaler, limits, variant
 from inference_fleet.scaling.memory import ScalerMemory
-from inference_fleet.scaling.misses import Counted, broken_promises
 from inference_fleet.scaling.types import Attainment, Decision, HistogramSample, ObjectiveLimit
 
 FIRST = ObjectiveLimit("first", "TimeToFirstToken", 1.0, 0.99)
@@ -86,21 +85,6 @@ def test_a_request_that_failed_in_the_engine_misses_every_objective() -> None:
     traffic.tick()
     decision = traffic.tick(requests=95, failed=5)
     assert {each.objective: round(each.share, 6) for each in decision.attainments} == {"first": 0.95, "pace": 0.95}
-
-
-def test_a_request_that_misses_two_promises_is_missed_once() -> None:
-    slow = FIRST._replace(metric="InterTokenLatency")
-    counts = (Counted(FIRST, 100.0, 80.0, True), Counted(slow, 100.0, 80.0, True))
-    assert broken_promises(counts, rejected=10.0) == (110.0, 110.0)
-    # Which requests missed both the histograms do not say: below all of them they are added up.
-    counts = (Counted(FIRST, 100.0, 30.0, True), Counted(slow, 100.0, 20.0, True))
-    assert broken_promises(counts, rejected=10.0) == (110.0, 60.0)
-
-
-def test_a_miss_of_the_laxer_promise_weighs_less() -> None:
-    # 10 of 1,000 may miss the first and 1 of 1,000 the second: a miss of the first is a tenth of one of the second.
-    counts = (Counted(FIRST, 100.0, 50.0, True), Counted(PACE, 100.0, 2.0, True))
-    assert broken_promises(counts, rejected=0.0) == (100.0, pytest.approx(7.0))
 
 
 def test_nothing_is_said_before_a_request_was_judged() -> None:

@@ -23,6 +23,15 @@ def test_a_pace_below_one_step_of_an_idle_engine_is_left_out_and_said() -> None:
     assert promise.unreachable == "pace: an idle replica needs 101 ms, 75 ms are promised"
 
 
+def test_of_several_promises_the_tightest_threshold_the_highest_target_and_the_shortest_window_count() -> None:
+    step = StepTimeModel(base_seconds=1e-3, per_prefill_token_seconds=1e-6, per_decoding_sequence_seconds=1e-6)
+    laxer = FIRST._replace(name="laxer", threshold_seconds=2.0, target=0.999)
+    hourly = PACE._replace(name="hourly", threshold_seconds=0.1, target=0.95, window_seconds=3600.0)
+    promise = promise_of((FIRST, laxer, PACE, hourly), step, mean_prompt=500.0)
+    assert (promise.first_token_seconds, promise.pace_seconds) == (1.0, 0.075)
+    assert (promise.target, promise.window_seconds) == (0.999, 3600.0)
+
+
 def test_a_first_token_below_the_mean_prompts_own_time_is_left_out() -> None:
     assert promise_of((FIRST,), STEP, mean_prompt=2000.0).objectives == ()
 

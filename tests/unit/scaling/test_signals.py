@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from builders.scaling import sample
@@ -45,3 +47,25 @@ def test_samples_of_the_shortest_interval_are_compared() -> None:
     (change,) = load.changes
     assert (change.seconds, change.finished) == (5.0, 10.0)
     assert load.arrival_rate == pytest.approx(2.0)
+
+
+def caches(*used: tuple[float | None, float | None]) -> tuple[float | None, float]:
+    """Of pods with such shares of caches of such tokens in use: the tokens, and the whole caches."""
+    pods = tuple(
+        replace(sample(f"a-{place}", at=NOW), kv_cache_usage=share, kv_cache_tokens=tokens)
+        for place, (share, tokens) in enumerate(used)
+    )
+    names = tuple(pod.pod for pod in pods)
+    fleet = VariantObservation("a", desired=len(pods), ready=len(pods), ready_pods=names, pods=pods)
+    (variant,) = read_signals((), Observation((fleet,)), seen_at=None, now=NOW).variants
+    return variant.kv_tokens, variant.kv_share
+
+
+def test_tokens_in_caches_are_known_where_every_engine_in_use_says_how_many_it_holds() -> None:
+    assert caches((0.5, 1000.0), (0.25, 2000.0)) == (1000.0, 0.75)
+    assert caches((0.5, 1000.0), (0.25, None)) == (None, 0.75)
+    assert caches((0.5, 1000.0), (0.25, float("inf"))) == (None, 0.75)
+    # An empty one takes nothing, however large it is.
+    assert caches((0.5, 1000.0), (0.0, None)) == (500.0, 0.5)
+    # A share that cannot be is no share.
+    assert caches((0.5, 1000.0), (1.5, 1000.0), (float("nan"), 1000.0), (None, None)) == (500.0, 0.5)

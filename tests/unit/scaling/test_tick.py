@@ -44,3 +44,9 @@ def test_late_requests_of_a_queue_are_learned_at_the_load_that_would_work_it_off
     # In half a minute, besides what comes.
     assert queued.overload.booked == pytest.approx(tick.queue_seconds / 30, rel=0.01)
     assert queued.overload.booked > 10 * lessons(ready=1, running=1.0).overload.booked
+
+
+def test_the_load_at_which_late_requests_are_learned_is_that_of_one_replica() -> None:
+    one, four = lessons(ready=1, running=8.0), lessons(ready=4, running=8.0)
+    assert one.overload.booked == pytest.approx(8 / 16 / 0.92, rel=0.01)
+    assert four.overload.booked == pytest.approx(one.overload.booked / 4, rel=0.01)

@@ -170,6 +170,23 @@ def test_the_main_variant_is_the_one_that_alone_was_cheaper_for_long_enough() ->
     assert preference.main == "l4"
 
 
+def test_a_small_saving_does_not_move_the_load() -> None:
+    on_l4 = running(UNLIKE, l4=9)
+    for saved, then in ((0.1, "l4"), (3.0, "a100")):
+        preference = Preference("l4", (("l4", 9.0), ("a100", 9.0 - saved)))
+        # Two A100 beside nine L4 for two starts of 120 s are 0.4.
+        assert preference.chosen(9.0, on_l4, cold_start=120.0, most=32).main == then
+    dearer = Preference("l4", (("l4", 6.0), ("a100", 9.0)))
+    assert dearer.chosen(9.0, on_l4, cold_start=120.0, most=32).main == "l4"
+
+
+def test_a_fleet_as_large_as_the_maximum_fits_it() -> None:
+    # Nine L4 are cheapest, and nine are allowed.
+    cheap = (L4._replace(limits=variant_limits("l4", max_replicas=32, cost_per_replica_hour=0.5)), A100)
+    assert wanted_fleet(9.0, cheap, main="l4", cold_start=120.0, most=9) == {"l4": 9, "a100": 0}
+    assert wanted_fleet(9.0, cheap, main="l4", cold_start=120.0, most=8) == {"l4": 0, "a100": 2}
+
+
 def test_a_variant_is_worth_what_its_engine_carries_of_this_traffic() -> None:
     scaler = Scaler(
         limits(
