@@ -168,7 +168,7 @@ REASON_MEANINGS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.LOADING: ("The engine loads its weights.", "Wait."),
     Reason.CREATED: ("A child object was created.", _NOTHING),
-    Reason.SCALED: ("The number of replicas changed.", _NOTHING),
+    Reason.SCALED: ("The number of replicas changed, or which variants they are of.", _NOTHING),
     Reason.DELETED: ("A child object was deleted.", _NOTHING),
     Reason.SCALER_MEMORY_DAMAGED: ("What the scaler had learned cannot be read: it starts again.", _NOTHING),
     Reason.NAME_TAKEN: (

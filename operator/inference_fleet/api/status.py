@@ -77,7 +77,9 @@ class ScalingStatus(ApiModel):
     signals: SignalStatus | None = Field(None, description="What is known of the load.")
     last_decision: LastDecision | None = Field(None, description="The last decision.")
     history: Annotated[tuple[DecisionSummary, ...], Field(max_length=64)] | None = Field(
-        None, description="The last ten changes of the count, newest first.", json_schema_extra=ATOMIC_LIST
+        None,
+        description="The last ten changes of the count or of its variants, newest first.",
+        json_schema_extra=ATOMIC_LIST,
     )
 
 
