@@ -48,7 +48,7 @@ def taught(memory: ScalerMemory, tick: Tick) -> Lessons:
         seconds=seconds,
         lead_seconds=tick.lead,
         now=tick.now,
-        expected=_stands_ready(memory, tick),
+        expected=stands_ready(memory, tick),
     )
     # What is held is seen as it is: requests that run are those of the last minutes already.
     relative = max(felt.compute + reference.backlog, reference.space) / tick.ready
@@ -73,7 +73,7 @@ def taught(memory: ScalerMemory, tick: Tick) -> Lessons:
     return Lessons(felt, forecast, rise, overload, curve, budget, worst)
 
 
-def _stands_ready(memory: ScalerMemory, tick: Tick) -> float:
+def stands_ready(memory: ScalerMemory, tick: Tick) -> float:
     """Replicas of the first variant that were asked for, a start ago, for what comes now at its hour."""
     season = memory.season.at(tick.now - tick.lead)
     if not season:

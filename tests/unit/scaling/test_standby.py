@@ -6,7 +6,7 @@ import pytest
 
 from builders.scaling import Scaler, limits, variant, variant_limits
 from inference_fleet.scaling.memory import MAXIMUM_BYTES, ScalerMemory
-from inference_fleet.scaling.standby import LEVELS, Standby
+from inference_fleet.scaling.standby import HOLDS_COLD_STARTS, LEVELS, Level, Standby
 from inference_fleet.scaling.types import Rule
 from inference_fleet.scaling.violation_curve import ViolationCurve
 
@@ -62,6 +62,21 @@ def test_crowds_that_stay_away_are_given_up() -> None:
     hours = Hours().crowds(count=2, apart=1800.0)
     assert hours.of(QUIET, seconds=1800.0).kept >= 7
     assert hours.of(QUIET, seconds=24 * 3600.0).kept <= 2
+
+
+def test_a_hold_pays_its_idle_time_and_the_start_after_it_is_over() -> None:
+    again = Level(used=0.0).begun(cold_start=100.0, now=1000.0)
+    # Holds of 100 to 800 s are over and pay a start; those of 1,600 s and more pay the 1,000 s alone.
+    assert again.costs == (200.0, 300.0, 500.0, 900.0, 1000.0, 1000.0, 1000.0, 1000.0)
+    assert again.late == 4
+    # What came late meanwhile is paid by those that had let the replica go.
+    assert again.missed(50.0).costs == (250.0, 350.0, 550.0, 950.0, 1000.0, 1000.0, 1000.0, 1000.0)
+    # The cheapest in hindsight is kept: now the one of 100 s, as long as its hold runs.
+    holds = [hold * 100.0 for hold in HOLDS_COLD_STARTS]
+    assert again.kept(holds, now=1100.0)
+    assert not again.kept(holds, now=1150.0)
+    # Once late requests have cost more than idle time, it is one that had not let it go.
+    assert again.missed(900.0).kept(holds, now=1150.0)
 
 
 def test_a_load_that_the_forecast_asked_for_in_time_earns_no_standby() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from builders.scaling import limits, variant
-from inference_fleet.scaling.lessons import Lessons, taught
+from builders.scaling import limits, variant, variant_limits
+from inference_fleet.scaling.lessons import Lessons, stands_ready, taught
 from inference_fleet.scaling.memory import ScalerMemory
+from inference_fleet.scaling.preference import Preference
+from inference_fleet.scaling.season import Season, Told
 from inference_fleet.scaling.signals import read_signals
 from inference_fleet.scaling.tick import Tick, tick_of
 from inference_fleet.scaling.types import Observation
@@ -50,3 +52,13 @@ def test_the_load_at_which_late_requests_are_learned_is_that_of_one_replica() ->
     one, four = lessons(ready=1, running=8.0), lessons(ready=4, running=8.0)
     assert one.overload.booked == pytest.approx(8 / 16 / 0.92, rel=0.01)
     assert four.overload.booked == pytest.approx(one.overload.booked / 4, rel=0.01)
+
+
+def test_replicas_that_stood_ready_for_an_hour_are_counted_by_what_they_carry() -> None:
+    _, tick = second_tick(ready=1, running=1.0)
+    small, large = tick.carriers[0], tick.carriers[0]._replace(limits=variant_limits("large"), worth=4.0)
+    tick = tick._replace(carriers=(small, large))
+    asked = Season(told=(Told(tick.now - tick.lead, usual=1.0, season=2.0),))
+    for main, ready in (("large", 8.0), ("a", 2.0), ("gone", 2.0)):
+        assert stands_ready(ScalerMemory(season=asked, preference=Preference(main)), tick) == ready
+    assert stands_ready(ScalerMemory(), tick) == 0.0
