@@ -180,7 +180,7 @@ def _reserve(
             felt / unit,
             curve=curve,
             price=price,
-            foreseen=max(_need_at(needs, now - tick.lead), season.at(now - tick.lead)),
+            foreseen=max(need_at(needs, now - tick.lead), season.at(now - tick.lead)),
             wanted=choice.replicas / unit,
             queued=tick.queue_breaks_promise,
             cold_start=cold_start,
@@ -211,7 +211,7 @@ def _unreachable(promise: Promise, curve: ViolationCurve) -> str:
     return f"{100 * share:.3g} % of the requests miss on half-idle replicas, {100 * (1 - promise.target):.3g} % may"
 
 
-def _need_at(needs: tuple[tuple[float, float], ...], moment: float) -> float:
+def need_at(needs: tuple[tuple[float, float], ...], moment: float) -> float:
     """What was asked for then; 0 before the first."""
     for time, count in reversed(needs):
         if time <= moment + TICK_SECONDS / 2:
