@@ -16,7 +16,7 @@ from inference_fleet.sandbox.state import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 OPERATOR_ACCOUNT = "system:serviceaccount:inference-fleet-system:inference-fleet"
-GPU: Mapping[str, Any] = {
+_CLASS: Mapping[str, Any] = {
     "apiVersion": "inferencefleet.io/v1alpha1",
     "kind": "AcceleratorClass",
     "metadata": {"name": "gpu"},
@@ -62,7 +62,7 @@ class OperatorSandbox:
             self.kubectl("apply", "-f", str(PROJECT / "crds" / f"{name}.yaml"))
         self._served("acceleratorclasses", "inferencedeployments")
         self.kubectl("apply", "--server-side", "-k", str(PROJECT / "tests" / "data" / "operator-overlay"))
-        self.apply(GPU)
+        self.apply(_CLASS)
         self.operator_ready()
 
     def _served(self, *plurals: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from builders.operator_sandbox import GPU, OPERATOR_ACCOUNT, OperatorSandbox, manifest
+from builders.operator_sandbox import OPERATOR_ACCOUNT, OperatorSandbox, manifest
 
 SLOW = [
     {"name": "INFERENCE_FLEET_EMULATOR_COLD_START_SECONDS", "value": "1"},
@@ -210,30 +210,6 @@ def test_load_scales_up_and_quiet_scales_down(world: OperatorSandbox, name: str)
     assert {term["name"] for term in last["terms"]} >= {"running", "waiting"}
     # Young scalers hold for minutes when starts are short of three; here they took seconds.
     world.wait(name, ".status.scaling.desiredReplicas", "1", seconds=200)
-
-
-def test_small_replicas_that_fill_the_maximum_are_replaced_by_larger_ones_without_losing_a_request(
-    world: OperatorSandbox, name: str
-) -> None:
-    world.apply({**GPU, "metadata": {"name": "dear"}, "spec": {**GPU["spec"], "cost": {"perDeviceHour": "11.00"}}})
-    large = {"vllm": {"batching": {"maxNumSeqs": 32}}}
-    world.deploy(
-        name,
-        pod={"env": SLOW},
-        engine={"vllm": {"batching": {"maxNumSeqs": 2}}},
-        variants=[
-            {"name": "small", "acceleratorClassName": "gpu"},
-            {"name": "large", "acceleratorClassName": "dear", "engine": large},
-        ],
-        scaling={"maxReplicas": 3},
-    )
-    world.wait_condition(name, "Ready")
-    load = _load(world, name, seconds=80, rate=3)
-    world.wait(name, '.status.variants[?(@.name=="large")].pools[0].ready', "1", seconds=90)
-    summary = _summary(load)
-    assert (summary["failed"], summary["cut"]) == (0, 0)
-    told = world.get("infd", name)["status"]["scaling"]["history"]
-    assert [entry for entry in told if "of large replace" in entry["message"] and entry["from"] == entry["to"] == 3]
 
 
 def test_an_operator_without_a_memory_goes_on_from_what_prometheus_has(world: OperatorSandbox, name: str) -> None:

@@ -231,8 +231,9 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
         return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}; no scale-down until {who}")
     freed = without_hindrance(current, situation.carriers)
     if freed != current and not carries(current, situation.wanted, situation.carriers):
-        words = f"{sum(freed.values())} replicas carry as much as {total} of unlike variants"
-        return _Wish(freed, Rule.DOWN_RATE, words)
+        left = sum(freed.values())
+        words = f"{counted(left, 'replica')} {'carries' if left == 1 else 'carry'} as much"
+        return _Wish(freed, Rule.DOWN_RATE, f"{words} as {total} of unlike variants")
     hold = situation.hold
     if hold is None:
         assert memory.started is not None
