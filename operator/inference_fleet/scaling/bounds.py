@@ -45,7 +45,7 @@ def _bounds(limits: Limits, *, now: float) -> tuple[_Bound, _Bound]:
     if ceiling < most.replicas:
         most = _Bound(ceiling, "variants.maxReplicas")
     # A contradiction of bounds is settled for the maximum: it is the one that costs money.
-    return least._replace(replicas=min(least.replicas, most.replicas)), most
+    return (_Bound(most.replicas, least.name) if least.replicas > most.replicas else least), most
 
 
 def within_bounds(wanted: int, limits: Limits, *, now: float, boundless: int | None = None) -> Bounded:

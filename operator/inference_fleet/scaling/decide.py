@@ -381,6 +381,8 @@ def _spread(wish: _Wish, bounded: Bounded, carriers: tuple[Carrier, ...]) -> tup
 
 def _exchange(replicas: dict[str, int], carriers: tuple[Carrier, ...]) -> str:
     """Words on replicas of one variant that take the place of another's, while their number stays; empty if none do."""
+    if len(carriers) == 1:
+        return ""
     changes = {carrier.name: replicas[carrier.name] - carrier.seen.desired for carrier in carriers}
     if sum(changes.values()) != 0 or not any(changes.values()):
         return ""
