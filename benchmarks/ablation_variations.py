@@ -22,6 +22,7 @@ from inference_fleet.scaling.types import Limits, ObjectiveLimit, Observation, P
 from inference_fleet.simulation import run as laboratory
 from inference_fleet.simulation.fleet import Fleet
 from inference_fleet.simulation.observe import Observer, Scrape, Sight
+from inference_fleet.simulation.policies.own import OwnScaler
 from inference_fleet.simulation.policies.policy import TICK_SECONDS
 from inference_fleet.simulation.run import Run, simulate_policy
 from inference_fleet.simulation.scenario import Scenario
@@ -64,9 +65,9 @@ class Demands:
         ]
 
 
-class Scaler:
-    """`scaling.decide` with its memory. restarted: what is left of the memory in every new hour of the trace, from the
-    observations of the last half hour; demands: where the demand that was felt is noted.
+class Scaler(OwnScaler):
+    """The operator's, watched and disturbed. restarted: what is left of the memory in every new hour of the trace, from
+    the observations of the last half hour; demands: where the demand that was felt is noted.
     """
 
     def __init__(
@@ -76,23 +77,23 @@ class Scaler:
         restarted: Callable[[Sequence[tuple[float, Observation]], Limits], ScalerMemory] | None = None,
         demands: Demands | None = None,
     ) -> None:
-        self._limits, self._restarted, self._demands = limits, restarted, demands
-        self._memory = ScalerMemory.empty()
+        super().__init__(limits)
+        self._restarted, self._demands = restarted, demands
         self._seen: list[tuple[float, Observation]] = []
         self._began: float | None = None
 
     def decide(self, sight: Sight) -> tuple[int, ...]:
         """What the operator would ask for."""
-        now, observation = sight.now, sight.observation
+        now = sight.now
         self._began = now if self._began is None else self._began
         if self._restarted and self._seen and (now - self._began) // HOUR > (self._seen[-1][0] - self._began) // HOUR:
-            self._memory = self._restarted(self._seen, self._limits)
-        self._seen = [*self._seen[1 - REPLAYED_TICKS :], (now, observation)]
-        decision, self._memory = decide(self._memory, observation, self._limits, now)
+            self.memory = self._restarted(self._seen, self._limits)
+        self._seen = [*self._seen[1 - REPLAYED_TICKS :], (now, sight.observation)]
+        fleet = super().decide(sight)
         if self._demands is not None:
             self._demands.times.append(now)
-            self._demands.values.append(self._memory.felt.demand)
-        return tuple(count for _, count in decision.replicas)
+            self._demands.values.append(self.memory.felt.demand)
+        return fleet
 
 
 def nothing_left(seen: Sequence[tuple[float, Observation]], limits: Limits) -> ScalerMemory:

@@ -11,13 +11,12 @@ from typing import Final, NamedTuple
 
 from inference_fleet.api.counted import counted
 from inference_fleet.scaling.attainment import attainments
-from inference_fleet.scaling.bounds import Bounded, most_allowed, within_bounds
+from inference_fleet.scaling.bounds import most_allowed, within_bounds
 from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.estimate import Estimate, estimated
 from inference_fleet.scaling.fleets import (
     carries,
     cheaper_fleet,
-    cut_to,
     smallest,
     step_down,
     wanted_fleet,
@@ -30,16 +29,10 @@ from inference_fleet.scaling.memory import ScalerMemory
 from inference_fleet.scaling.misses import unjudged
 from inference_fleet.scaling.signals import FleetLoad, read_signals
 from inference_fleet.scaling.spread import ROUNDING, Carrier, capacity, split_total, together
+from inference_fleet.scaling.terms import terms_of
 from inference_fleet.scaling.tick import carriers_of
-from inference_fleet.scaling.types import (
-    Decision,
-    Limits,
-    Mode,
-    Observation,
-    Rule,
-    SignalState,
-    Term,
-)
+from inference_fleet.scaling.types import Decision, Limits, Mode, Observation, Rule, SignalState, Term
+from inference_fleet.scaling.wish import Wish, decision_of
 
 # Idleness is believed after this long without a token: shorter than the hold, longer than a gap in a chat.
 IDLE_AFTER_SECONDS: Final = 60.0
@@ -79,20 +72,6 @@ class _Situation(NamedTuple):
         return smallest(self.current, keep, self.carriers)
 
 
-class _Wish(NamedTuple):
-    """What one rule wants, before bounds: replicas by variant."""
-
-    fleet: dict[str, int]
-    rule: Rule
-    message: str
-    scale_down_allowed_after: float | None = None
-
-    @property
-    def replicas(self) -> int:
-        """Of all variants."""
-        return sum(self.fleet.values())
-
-
 def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: float) -> tuple[Decision, ScalerMemory]:
     """The replicas of every variant, the rule that won and its terms; and the memory for the next call.
 
@@ -114,7 +93,7 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
     if estimate is None:
         carriers = carriers_of(observation, limits)
         # unknown: hold. 5 ready, Prometheus gone -> 5; read as zero it would be the minimum.
-        wish = _Wish(current, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {total}")
+        wish = Wish(current, Rule.SIGNALS_UNKNOWN, f"signals are unknown ({load.problem}): hold {total}")
     else:
         carriers = estimate.carriers
         idle = 0.0 if idle_since is None else now - idle_since
@@ -129,14 +108,11 @@ def decide(memory: ScalerMemory, observation: Observation, limits: Limits, now: 
         # Without those that stand by: they are no need that lasts because it lasts.
         newest = (now, carried / estimate.unit)
         needs = needs[1 - MAXIMUM_NEEDS :] + (newest,)  # noqa: RUF005 - unpacked, all of them are copied once more
-        terms = _terms(load, estimate, situation.need)
+        terms = terms_of(load, estimate, situation.need)
     bounded = within_bounds(wish.replicas, limits, now=now, boundless=boundless)
     # A recommendation that nobody follows is no step down: the next one is not rate-limited by it.
     lowers = limits.mode is Mode.AUTOMATIC and bounded.replicas < total
-    if limits.mode is Mode.AUTOMATIC:
-        decision = _automatic(wish, bounded, carriers, load=load, terms=terms, now=now)
-    else:
-        decision = _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
+    decision = decision_of(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
     kept_promises = attainments(learned.attained, limits.objectives, now=now)
     problem = "" if load.answered + load.unborn == load.ready > 0 and not observation.problem else load.problem
     decision = changed(
@@ -217,23 +193,23 @@ def _lacked(needs: tuple[tuple[float, float], ...], *, carried: float, now: floa
     return now - since
 
 
-def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate: Estimate, *, now: float) -> _Wish:
+def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate: Estimate, *, now: float) -> Wish:
     """The rules, strongest first. Each branch is one rule."""
     current, total, cold_start = situation.current, situation.total, estimate.cold_start
     need = sum(situation.need.values())
     # up: at once, in one step.
     if situation.lacks:
         rule, message = _up(load, situation, estimate)
-        return _Wish(situation.raised, rule, message)
+        return Wish(situation.raised, rule, message)
     # down is frozen while some pods are unknown: they may carry the load that is not seen.
     if load.answered < load.ready:
         who = "it answers" if load.answered + 1 == load.ready else "they answer"
-        return _Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}; no scale-down until {who}")
+        return Wish(current, Rule.SIGNALS_UNKNOWN, f"{load.problem}; no scale-down until {who}")
     freed = without_hindrance(current, situation.carriers)
     if freed != current and not carries(current, situation.wanted, situation.carriers):
         left = sum(freed.values())
         words = f"{counted(left, 'replica')} {'carries' if left == 1 else 'carry'} as much"
-        return _Wish(freed, Rule.DOWN_RATE, f"{words} as {total} of unlike variants")
+        return Wish(freed, Rule.DOWN_RATE, f"{words} as {total} of unlike variants")
     hold = situation.hold
     if hold is None:
         assert memory.started is not None
@@ -243,33 +219,33 @@ def _wish(memory: ScalerMemory, load: FleetLoad, situation: _Situation, estimate
             coming = {carrier.name: carrier.coming for carrier in situation.carriers}
             coming = coming if carries(coming, situation.wanted, situation.carriers) else current
             words = f"{need} would do; hold {total}: how long a start takes is not known before some are ready"
-            return _Wish(coming, Rule.HOLD, words if need != total else _enough(situation, estimate))
+            return Wish(coming, Rule.HOLD, words if need != total else _enough(situation, estimate))
         words = f"{need} would do; hold {total} in the first minutes, while little is known"
         if need == total:
             words = f"{_enough(situation, estimate)}; none goes in the first minutes"
-        return _Wish(current, Rule.HOLD, words, young)
+        return Wish(current, Rule.HOLD, words, young)
     goal = situation.smallest(hold.replicas)
     enough = sum(goal.values())
     if enough == total:
         if sum(situation.smallest(situation.wanted).values()) == total:
-            return _Wish(current, Rule.HOLD, _enough(situation, estimate))
+            return Wish(current, Rule.HOLD, _enough(situation, estimate))
         words = f"{need} would do now; hold {total}: so many were needed in the last minutes"
-        return _Wish(current, Rule.HOLD, words, hold.lets_go)
+        return Wish(current, Rule.HOLD, words, hold.lets_go)
     next_down = (memory.last_down or -math.inf) + cold_start
     if now < next_down:
-        return _Wish(current, Rule.DOWN_RATE, f"{enough} would do; one step down per cold start", next_down)
+        return Wish(current, Rule.DOWN_RATE, f"{enough} would do; one step down per cold start", next_down)
     lowered = step_down(current, goal, situation.carriers)
     if situation.idle >= IDLE_AFTER_SECONDS:
         words = f"no request for {situation.idle:.0f} s: {counted(sum(lowered.values()), 'replica')}"
-        return _Wish(lowered, Rule.IDLE, words)
+        return Wish(lowered, Rule.IDLE, words)
     words = f"{counted(enough, 'replica')} {'was' if enough == 1 else 'were'} enough"
     words += f" for {HOLD_COLD_STARTS * cold_start:.0f} s"
     words += "; down in steps" if sum(lowered.values()) > enough else ""
-    return _Wish(lowered, Rule.DOWN_RATE, words)
+    return Wish(lowered, Rule.DOWN_RATE, words)
 
 
 def _boundless(
-    wish: _Wish, situation: _Situation, estimate: Estimate, needs: tuple[tuple[float, float], ...], *, now: float
+    wish: Wish, situation: _Situation, estimate: Estimate, needs: tuple[tuple[float, float], ...], *, now: float
 ) -> int:
     """What would be wanted if no variant had bounds: fewer than it has at least, or more than it may have.
 
@@ -334,123 +310,3 @@ def _since(former: float | None, load: FleetLoad, state: SignalState, *, now: fl
     if load.state is not state:
         return None
     return now if former is None else former
-
-
-def _automatic(
-    wish: _Wish,
-    bounded: Bounded,
-    carriers: tuple[Carrier, ...],
-    *,
-    load: FleetLoad,
-    terms: tuple[Term, ...],
-    now: float,
-) -> Decision:
-    replicas, message = _spread(wish, bounded, carriers), _message(wish, bounded, load)
-    exchange = _exchange(dict(replicas), carriers)
-    return Decision(
-        time=now,
-        replicas=replicas,
-        recommended=bounded.replicas,
-        rule=bounded.rule or wish.rule,
-        message=f"{message}; {exchange}" if exchange else message,
-        exchange=exchange,
-        signals=load.state,
-        terms=terms,
-        limited_by=bounded.limited_by,
-        scale_down_allowed_after=wish.scale_down_allowed_after,
-    )
-
-
-def _spread(wish: _Wish, bounded: Bounded, carriers: tuple[Carrier, ...]) -> tuple[tuple[str, int], ...]:
-    """The fleet as it is wished where no bound changes it; else their total over the variants."""
-    if all(c.limits.min_replicas <= wish.fleet.get(c.name, 0) <= c.usable for c in carriers) and (
-        bounded.replicas == wish.replicas
-    ):
-        return tuple((carrier.name, wish.fleet.get(carrier.name, 0)) for carrier in carriers)
-    raises = any(wish.fleet.get(c.name, 0) > c.seen.desired for c in carriers)
-    there = {
-        c.name: min(wish.fleet.get(c.name, 0), c.limits.max_replicas, c.seen.desired - c.seen.failing) for c in carriers
-    }
-    if not raises and sum(there.values()) >= bounded.replicas:
-        # More than the bound allows is there: what carries most stays. Of these some may wait for a device: they cost
-        # nothing, what serves goes only when they do, and a node may be made for them.
-        left = cut_to(bounded.replicas, there, carriers)
-        return tuple((carrier.name, left[carrier.name]) for carrier in carriers)
-    return split_total(bounded.replicas, carriers, wish.fleet)
-
-
-def _exchange(replicas: dict[str, int], carriers: tuple[Carrier, ...]) -> str:
-    """Words on replicas of one variant that take the place of another's, while their number stays; empty if none do."""
-    if len(carriers) == 1:
-        return ""
-    changes = {carrier.name: replicas[carrier.name] - carrier.seen.desired for carrier in carriers}
-    if sum(changes.values()) != 0 or not any(changes.values()):
-        return ""
-    go = " and ".join(f"{-change} of {name}" for name, change in changes.items() if change < 0)
-    come = " and ".join(f"{change} of {name}" for name, change in changes.items() if change > 0)
-    return f"{come} {'replaces' if come.startswith('1 ') and ' and ' not in come else 'replace'} {go}"
-
-
-def _message(wish: _Wish, bounded: Bounded, load: FleetLoad) -> str:
-    """A bound that won speaks; that nothing is known is said all the same."""
-    if not bounded.message:
-        return wish.message
-    return f"{bounded.message}; {wish.message}" if load.state is SignalState.UNKNOWN else bounded.message
-
-
-def _followed(
-    wish: _Wish,
-    bounded: Bounded,
-    carriers: tuple[Carrier, ...],
-    observation: Observation,
-    limits: Limits,
-    *,
-    load: FleetLoad,
-    terms: tuple[Term, ...],
-    now: float,
-) -> Decision:
-    """Manual and External: spec.replicas in list order up to each maximum; the recommendation is only recorded."""
-    rule = Rule.MANUAL if limits.mode is Mode.MANUAL else Rule.EXTERNAL
-    live = sum(variant.desired for variant in observation.variants)
-    wanted = live if observation.spec_replicas is None else observation.spec_replicas
-    replicas = []
-    rest = wanted
-    for carrier in carriers:
-        count = min(rest, carrier.limits.max_replicas)
-        replicas.append((carrier.limits.name, count))
-        rest -= count
-    source = "spec.replicas" if rule is Rule.MANUAL else "/scale"
-    message = f"{source} says {wanted}; the scaler recommends {bounded.replicas} ({_message(wish, bounded, load)})"
-    return Decision(
-        time=now,
-        replicas=tuple(replicas),
-        recommended=bounded.replicas,
-        rule=rule,
-        message=message,
-        signals=load.state,
-        terms=terms,
-        limited_by=("variants.maxReplicas",) if rest > 0 else (),
-    )
-
-
-def _terms(load: FleetLoad, estimate: Estimate, need: dict[str, int]) -> tuple[Term, ...]:
-    seen, carriers = load.sample_time, estimate.carriers
-    return (
-        Term("running", load.running, "requests", None, seen),
-        Term("waiting", load.waiting, "requests", None, seen),
-        Term("rejected", load.rejected, "requests", None, seen),
-        Term("demand", estimate.demand, "replicas", None, seen),
-        Term("backlog", estimate.backlog, "replicas", None, seen),
-        Term("forecast", estimate.outlook.demand, "replicas", math.ceil(estimate.choice.replicas - ROUNDING)),
-        Term("expectedMisses", 100 * estimate.choice.misses, "percent of requests"),
-        Term("unavoidableMisses", 100 * estimate.floor, "percent of requests"),
-        Term("errorBudgetSpent", 100 * estimate.spent, "percent"),
-        Term("price", estimate.price, "replicas for all requests"),
-        Term("standby", estimate.standby, "replicas"),
-        *((Term("season", estimate.season, "replicas"),) if estimate.season else ()),
-        Term("coldStart", estimate.cold_start, "seconds"),
-        *(
-            Term(f"worth/{c.limits.name}", c.worth, f"replicas of {carriers[0].limits.name}", need.get(c.limits.name))
-            for c in carriers
-        ),
-    )

@@ -12,16 +12,16 @@ from inference_fleet.simulation.policies.policy import PolicyKind
 
 
 class OwnScaler:
-    """`scaling.decide` with its memory, one call a tick. decisions: all of them, for the report."""
+    """`scaling.decide`, one call a tick. memory: what it has learned; decisions: all of them, for the report."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._memory = ScalerMemory.empty()
+        self.memory = ScalerMemory.empty()
         self.decisions: list[Decision] = []
 
     def decide(self, sight: Sight) -> tuple[int, ...]:
         """What the operator would ask for."""
-        decision, self._memory = decide(self._memory, sight.observation, self._limits, sight.now)
+        decision, self.memory = decide(self.memory, sight.observation, self._limits, sight.now)
         self.decisions.append(decision)
         return tuple(count for _, count in decision.replicas)
 
