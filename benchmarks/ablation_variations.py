@@ -9,10 +9,22 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Final
 from unittest.mock import patch
 
-from inference_fleet.scaling import hold
+from inference_fleet.scaling import (
+    demand,
+    felt_load,
+    fleets,
+    forecast,
+    hold,
+    overload,
+    price,
+    rise,
+    standby,
+    violation_curve,
+)
 from inference_fleet.scaling.decide import decide
 from inference_fleet.scaling.forecast import QUANTILES, Forecast, Outlook
 from inference_fleet.scaling.memory import ScalerMemory
@@ -38,6 +50,32 @@ LEAST_DEMAND: Final = 1e-3
 # A store scrapes a pod every 15 s at a second of its own; the laboratory's clock is stopped at five of them.
 SCRAPE_AGES_SECONDS: Final = (12.0, 9.0, 6.0, 3.0, 0.0)
 FAILED_SHARE: Final = 0.03
+# Each by itself times the first, and times the second.
+FACTORS: Final = (0.7, 1.4)
+# By where they are read. Left out: shares that cannot be so much more, units, and the bounds of tables.
+CONSTANTS: Final = (
+    (price, "START_PRICE"),
+    (price, "MOST_PRICE"),
+    (price, "STEEPNESS"),
+    (price, "USED_IN_DAY"),
+    (price, "USED_IN_WEEK"),
+    (price, "LITTLE_SHARE"),
+    (price, "PAID_BY_SERVED"),
+    (violation_curve, "PRIOR_REQUESTS"),
+    (violation_curve, "TIME_CONSTANT_SECONDS"),
+    (forecast, "OBSERVATION_VARIANCE"),
+    (forecast, "LARGEST_INNOVATION"),
+    (forecast, "KNOWN_AFTER_ERRORS"),
+    (forecast, "NEAR_SHARE"),
+    (forecast, "BEYOND_TOP"),
+    (felt_load, "MOST_SECONDS"),
+    (demand, "BACKLOG_SECONDS"),
+    (overload, "TICKS_AFTER"),
+    (rise, "DEVIATIONS"),
+    (standby, "ROOM"),
+    (standby, "MEMORY_SECONDS"),
+    (fleets, "DOWN_SHARE"),
+)
 
 
 @dataclass
@@ -232,6 +270,22 @@ def knows_the_mean(scenario: Scenario, demands: Demands) -> Run:
         return _run(scenario, Scaler(scenario.limits))
 
 
+def with_constant(module: ModuleType, name: str, factor: float) -> Variation:
+    """One constant times this; counts stay whole."""
+
+    def perform(scenario: Scenario, demands: Demands) -> Run:
+        usual = getattr(module, name)
+        with patch.object(module, name, type(usual)(factor * usual)):
+            return _run(scenario, Scaler(scenario.limits))
+
+    return perform
+
+
+def constant_words(module: ModuleType, name: str, factor: float) -> str:
+    """The variation's name: `price.START_PRICE = 22.0 x 0.7`."""
+    return f"{module.__name__.rpartition('.')[2]}.{name} = {getattr(module, name):g} x {factor:g}"
+
+
 def without_hold(scenario: Scenario, demands: Demands) -> Run:
     """Fewer replicas as soon as fewer are enough."""
     with patch.object(hold, "HOLD_COLD_STARTS", 0.0):
@@ -288,6 +342,14 @@ TABLES: Final[dict[str, dict[str, Variation]]] = {
         "each pod at a second of its own": seen_by(OwnSeconds),
         "two stores that answer by turns": seen_by(Pair),
         "three scrapes in a hundred fail": seen_by(Failing),
+    },
+    "constants": {
+        USUAL: as_it_is,
+        **{
+            constant_words(module, name, factor): with_constant(module, name, factor)
+            for module, name in CONSTANTS
+            for factor in FACTORS
+        },
     },
 }
 

@@ -2,8 +2,8 @@
 
     [TRACES=DIR] python benchmarks/ablations.py [--table NAME ...] [--trace NAME ...] [--jobs N] [--output FILE]
 
-Tables: foresight, windows, restarts, crowds, scrapes; recorded traces only with TRACES=DIR. Rows that were not made
-this time stay as they were. `make generate` writes docs/explanation/scaling-parts.md from the file.
+Tables: foresight, windows, restarts, crowds, scrapes, constants; recorded traces only with TRACES=DIR. Rows that were
+not made this time stay as they were. `make generate` writes docs/explanation/scaling-parts.md from the file.
 """
 
 from __future__ import annotations
@@ -80,6 +80,12 @@ STUDIES: Final = (
     *(Study("scrapes", "recorded", name, 1) for name in (RECORDED[0], *RECORDED[2:5])),
     Study("crowds", "days", "daily-crowd", 2),
     *(Study("crowds", "crowds", name, 1) for name in CROWDS),
+    # The longest first, so that none is left alone at the end.
+    *(Study("constants", "recorded", name, 1) for name in reversed(RECORDED)),
+    Study("constants", "days", "chat-days", 1),
+    *(Study("constants", "suite", name, 4) for name in SMOOTH),
+    Study("constants", "suite", "chat-bursts", 5),
+    Study("constants", "suite", "code-bursts", 2),
 )
 
 
@@ -179,10 +185,12 @@ def _hours(run: Run) -> Any:
 
 
 def written(rows: Iterable[dict[str, Any]]) -> str:
-    """The file: rows in the order of the studies and of their tables' variations; what is no longer defined goes."""
+    """The file, a line a row, in the order of the studies and of their tables' variations; what is no longer defined
+    goes."""
     found = {tuple(row[name] for name in (*Job._fields, "variation")): row for row in rows}
     keys = [(*job, variation) for job in jobs() for variation in TABLES[job.table]]
-    return json.dumps([found[key] for key in keys if key in found], indent=1) + "\n"
+    lines = (json.dumps(found[key]) for key in keys if key in found)
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def main() -> int:

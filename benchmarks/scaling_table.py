@@ -47,7 +47,8 @@ every hour instead of the day is in [Scaling](../docs/explanation/scaling.md#eve
 RIVALS_NOTE = """\
 With the first seed. *Best rival as shipped*: the one of least replica-hours that keeps as much (no more than 0.1 points
 less); where none does, the one that keeps most, and what is compared is the ratio of each to the optimum at its own
-attainment (the replica-hours where there is no optimum: it keeps less for more). *Better*: rivals, tuned in hindsight
+attainment (the replica-hours where there is no optimum: it keeps less for more). *The optimum*: by how much it needs
+fewer than that rival, keeping what the scaler keeps: what foresight would reach. *Better*: rivals, tuned in hindsight
 ones included, that are as good in attainment and cost and better in one by more than 0.1 points or 3 %. A fixed fleet
 is no rival here; it stands in the tables below."""
 PREAMBLE = """# Scaling policies by an offline optimum

@@ -43,6 +43,8 @@ def blocks(rows: Sequence[Row], documents: Mapping[str, Any]) -> dict[str, str]:
         "crowds": _crowds(tables["crowds"]),
         "scrapes": _scrapes(tables["scrapes"]),
         "scrape runs": str(len(_runs(tables["scrapes"]))),
+        "constants": _constants(tables["constants"]),
+        "constant runs": str(len(_runs(tables["constants"]))),
     }
 
 
@@ -127,16 +129,41 @@ def _crowds(rows: Sequence[Row]) -> str:
 
 def _scrapes(rows: Sequence[Row]) -> str:
     first, *others = _variations(rows)
-    base = {_run(row): row for row in rows if row["variation"] == first}
+    base = _of(rows, first)
     lines = [[f"{first}, six seconds before", f"{_mean(r['attainmentPercent'] for r in base.values()):.2f}", ""]]
     for variation in others:
-        those = {_run(row): row for row in rows if row["variation"] == variation}
-        changes = [math.log(row["cost"] / base[run]["cost"]) for run, row in those.items()]
-        error = statistics.stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else 0.0
+        those = _of(rows, variation)
         kept = _mean(row["attainmentPercent"] for row in those.values())
-        change = f"{100 * math.expm1(statistics.mean(changes)):+.1f} % ± {100 * error:.1f}"
-        lines.append([variation, f"{kept:.2f}", change])
+        lines.append([variation, f"{kept:.2f}", _cost_change(those, base)])
     return _table(["pods are scraped", "kept %, on average", "cost"], lines)
+
+
+def _constants(rows: Sequence[Row]) -> str:
+    """One line for each constant: what less and what more of it changes."""
+    first, *others = _variations(rows)
+    base = _of(rows, first)
+    lines: dict[str, list[str]] = {}
+    factors = []
+    for variation in others:
+        constant, _, factor = variation.partition(" x ")
+        factors.append(factor)
+        those = _of(rows, variation)
+        kept = _mean(row["attainmentPercent"] - base[run]["attainmentPercent"] for run, row in those.items())
+        lines.setdefault(f"`{constant}`", []).append(f"{_cost_change(those, base)}, {kept:+.2f}")
+    heads = [f"times {factor}: cost, kept" for factor in dict.fromkeys(factors)]
+    return _table(["constant", *heads], [[constant, *cells] for constant, cells in lines.items()])
+
+
+def _of(rows: Sequence[Row], variation: str) -> dict[tuple[Any, ...], Row]:
+    """This variation's, by their runs."""
+    return {_run(row): row for row in rows if row["variation"] == variation}
+
+
+def _cost_change(those: Mapping[Any, Row], base: Mapping[Any, Row]) -> str:
+    """Run by run: the geometric mean, and its standard error."""
+    changes = [math.log(row["cost"] / base[run]["cost"]) for run, row in those.items()]
+    error = statistics.stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else 0.0
+    return f"{100 * math.expm1(statistics.mean(changes)):+.1f} % ± {100 * error:.1f}"
 
 
 def _run(row: Row) -> tuple[Any, ...]:

@@ -99,7 +99,8 @@ def test_a_scaler_that_knows_the_mean_is_told_the_noise_around_it_as_errors(vari
 def test_nothing_stays_changed_after_a_variation(variations: ModuleType, scenario: Scenario) -> None:
     def parts() -> tuple[object, ...]:
         laboratory = variations.laboratory.Observer
-        return Forecast.outlook, Standby.replicas, Season.learned, hold.HOLD_COLD_STARTS, laboratory
+        constants = [getattr(module, name) for module, name in variations.CONSTANTS]
+        return Forecast.outlook, Standby.replicas, Season.learned, hold.HOLD_COLD_STARTS, laboratory, *constants
 
     before = parts()
     short = dataclasses.replace(scenario, workload=_first_minutes(scenario, 10))
@@ -110,6 +111,26 @@ def test_nothing_stays_changed_after_a_variation(variations: ModuleType, scenari
             outcomes.add(perform(short, demands).outcome.cost)
             assert parts() == before
     assert len(outcomes) > 1
+
+
+def test_a_constant_is_another_while_its_variation_runs(
+    variations: ModuleType, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during: dict[str, float] = {}
+    for module, name in variations.CONSTANTS:
+        for factor in variations.FACTORS:
+            words = variations.constant_words(module, name, factor)
+
+            def noted(*_: Any, module: ModuleType = module, name: str = name, words: str = words) -> None:
+                during[words] = getattr(module, name)
+
+            monkeypatch.setattr(variations, "_run", noted)
+            variations.TABLES["constants"][words](scenario, variations.Demands())
+            usual = getattr(module, name)
+            assert during[words] == pytest.approx(factor * usual, abs=1.0 if isinstance(usual, int) else 1e-9)
+            assert type(during[words]) is type(usual)
+            assert during[words] != usual
+    assert [*variations.TABLES["constants"]] == [variations.USUAL, *during], "each has its row"
 
 
 def test_a_restart_leaves_what_the_last_half_hour_said_or_nothing(variations: ModuleType, scenario: Scenario) -> None:
@@ -192,6 +213,15 @@ def test_costs_of_scrapes_are_compared_run_by_run(page: ModuleType) -> None:
     rows = [row("s", "first", 99.0, 10.0), row("s", "second", 98.0, 11.0)]
     rows += [row("s", "first", 99.0, 100.0, seed=1), row("s", "second", 98.5, 110.0, seed=1)]
     assert page._scrapes(rows).splitlines()[-1] == "| second | 98.25 | +10.0 % ± 0.0 |"
+
+
+def test_a_constant_is_one_line_with_less_and_more_of_it(page: ModuleType) -> None:
+    rows = [row("c", "first", 99.0, 10.0), row("c", "p.A = 2 x 0.7", 98.5, 9.0), row("c", "p.A = 2 x 1.4", 99.5, 11.0)]
+    rows += [row("c", "first", 97.0, 100.0, seed=1), row("c", "p.A = 2 x 0.7", 97.0, 90.0, seed=1)]
+    rows += [row("c", "p.A = 2 x 1.4", 97.5, 110.0, seed=1)]
+    head, _, line = page._constants(rows).splitlines()
+    assert head == "| constant | times 0.7: cost, kept | times 1.4: cost, kept |"
+    assert line == "| `p.A = 2` | -10.0 % ± 0.0, -0.25 | +10.0 % ± 0.0, +0.50 |"
 
 
 def test_a_file_of_rows_keeps_what_was_not_made_anew(benchmark_modules: tuple[ModuleType, ...]) -> None:

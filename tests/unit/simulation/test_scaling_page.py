@@ -67,6 +67,18 @@ def test_where_no_rival_keeps_as_much_ratios_to_the_optimum_are_compared(goals: 
     assert each.saved == pytest.approx(1 - 1.1 / 2.0)
 
 
+def test_a_rival_that_even_the_optimum_is_not_far_below_is_told_as_such(goals: ModuleType) -> None:
+    for rival_hours, out_of_reach in ((12.0, 1), (15.0, 0)):
+        documents = suite(run("fleet", 99.0, 11.5), run("a", 99.0, rival_hours))
+        (each,) = goals.beside_rivals(documents)
+        assert each.foreseen == pytest.approx(1 - 10 / rival_hours)
+        (goal,) = [goal for goal in goals.goals(documents, {}) if goal.demand.startswith("Replica-hours")]
+        assert goal.reached.endswith(f"; on {out_of_reach} of these the optimum is no 25 % below the rival")
+        assert f"| {100 * each.foreseen:.0f} % |" in goals.rivals_table(documents)
+    (each,) = goals.beside_rivals(suite(run("fleet", 99.0, 11.5), run("a", 99.0, 12.0), frontier=[]))
+    assert each.foreseen is None
+
+
 def test_a_trace_on_which_the_optimum_misses_too_breaks_no_promise(goals: ModuleType) -> None:
     assert verdicts(goals, suite(run("fleet", 98.0, 11.0)))["99"] is False
     low = [{"attainmentPercent": 98.5, "replicaHours": 5.0, "cost": 5.0}]
