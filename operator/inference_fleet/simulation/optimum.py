@@ -48,6 +48,9 @@ MOST_VARIANTS: Final = 2
 PATIENCES_SECONDS: Final = (60.0, 300.0)
 # Above this only the first, for the sake of time.
 MANY_REQUESTS: Final = 1_000_000
+# Above this only budgets around a target of 99 %, for the same reason: one course takes as long as all of a day's.
+MOST_REQUESTS: Final = 4_000_000
+BUDGETS_OF_MOST: Final = (0.02, 0.01, 0.005, 0.003)
 # A plan that misses this many times its budget, or less, is good enough: its point is where it is.
 ACCEPTED_OVERRUN: Final = 1.1
 # Courses are bettered by trial at so many prices, from this budget's to the tightest one's, in so many rounds each, or
@@ -119,15 +122,17 @@ def _constant(courses: Courses, survey: Survey, place: int) -> None:
 def _search(courses: Courses, surveys: Sequence[Survey], *, kinds: Sequence[int], progress: Progress) -> None:
     """Follow a plan of every survey for every budget; then, price by price, better by trial what is best at it."""
     requests = max(1, len(courses.scenario.workload.arrivals))
+    budgets = BUDGETS if requests <= MOST_REQUESTS else BUDGETS_OF_MOST
     prices: list[float] = []
-    for budget in BUDGETS:
+    for budget in budgets:
         plans = [_plan(survey, missed=budget * requests, free_slots=courses.free_slots) for survey in surveys]
         for survey, (plan, _) in zip(surveys, plans, strict=True):
             _correct(courses, survey, plan, budget=budget)
         dearest = STEEPEST * prices[-1] if prices else math.inf
         prices.append(min(dearest, *(price for _, price in plans)))
     rounds = max(1, min(ROUNDS, TRIED_REQUESTS // (2 * requests * BETTERED_PRICES)))
-    lowest, highest = prices[BUDGETS.index(LOOSEST_BETTERED)], prices[-1]
+    lowest = next(price for budget, price in zip(budgets, prices, strict=True) if budget <= LOOSEST_BETTERED)
+    highest = prices[-1]
     for number, price in enumerate(np.geomspace(lowest, highest, BETTERED_PRICES).tolist()):
         # In money: the search's unit is a second of a replica of the first of its kinds.
         money = price * courses.scenario.variants[kinds[0]].cost_per_hour / 3600.0
