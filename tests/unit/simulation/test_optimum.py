@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from inference_fleet.engine.step_time import StepTimeModel
+from inference_fleet.simulation import optimum
 from inference_fleet.simulation.course import Courses, FrontierPoint
 from inference_fleet.simulation.fleet import VariantModel
 from inference_fleet.simulation.optimum import cost_at, frontier
@@ -130,6 +132,26 @@ def test_no_rule_is_cheaper_than_the_optimum_that_keeps_as_much(scenario: Scenar
     for name in ("fleet", "llm-d-slo-aware", "hpa-concurrency", "keda-queue"):
         outcome = simulate(scenario, POLICIES[name]).outcome
         assert outcome.cost > cost_at(points, outcome.attainment_percent), name
+
+
+def test_of_very_many_requests_only_courses_around_the_target_are_sought(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought: list[float] = []
+
+    def planned(survey: Any, *, missed: float, free_slots: int) -> tuple[Any, float]:
+        sought.append(missed / len(scenario.workload.arrivals))
+        return plan(survey, missed=missed, free_slots=free_slots)
+
+    plan = optimum._plan
+    monkeypatch.setattr(optimum, "_plan", planned)
+    whole = frontier(scenario)
+    assert {round(budget, 4) for budget in sought} == set(optimum.BUDGETS)
+    sought.clear()
+    monkeypatch.setattr(optimum, "MOST_REQUESTS", len(scenario.workload.arrivals) - 1)
+    near = frontier(scenario)
+    assert {round(budget, 4) for budget in sought} == set(optimum.BUDGETS_OF_MOST)
+    assert cost_at(near, 99.0) == pytest.approx(cost_at(whole, 99.0), rel=0.1)
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,18 @@ def test_a_rival_that_even_the_optimum_is_not_far_below_is_told_as_such(goals: M
     assert each.foreseen is None
 
 
+def test_days_are_told_beside_a_fixed_fleet_and_beside_what_foresight_would_save(goals: ModuleType) -> None:
+    for kept, met in ((99.0, True), (98.9, False)):
+        (part,) = suite(run("fleet", kept, 10.8), run("static tuned", 99.2, 20.0)).values()
+        (goal,) = [goal for goal in goals.goals({"days": part}, {}) if goal.demand.startswith("Days")]
+        assert goal.met is met
+        assert goal.reached == f"t 46 % fewer (kept {kept:.2f}, fixed 99.20; the optimum 50 % fewer)"
+    (part,) = suite(run("fleet", 99.0, 12.0), run("static tuned", 99.2, 20.0), frontier=[]).values()
+    (goal,) = [goal for goal in goals.goals({"days": part}, {}) if goal.demand.startswith("Days")]
+    assert goal.met is False
+    assert goal.reached == "t 40 % fewer (kept 99.00, fixed 99.20)"
+
+
 def test_a_trace_on_which_the_optimum_misses_too_breaks_no_promise(goals: ModuleType) -> None:
     assert verdicts(goals, suite(run("fleet", 98.0, 11.0)))["99"] is False
     low = [{"attainmentPercent": 98.5, "replicaHours": 5.0, "cost": 5.0}]
