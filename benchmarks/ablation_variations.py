@@ -271,7 +271,7 @@ def knows_the_mean(scenario: Scenario, demands: Demands) -> Run:
 
 
 def with_constant(module: ModuleType, name: str, factor: float) -> Variation:
-    """One constant times this; counts stay whole."""
+    """One constant times this; counts are rounded down."""
 
     def perform(scenario: Scenario, demands: Demands) -> Run:
         usual = getattr(module, name)
@@ -282,7 +282,7 @@ def with_constant(module: ModuleType, name: str, factor: float) -> Variation:
 
 
 def constant_words(module: ModuleType, name: str, factor: float) -> str:
-    """The variation's name: `price.START_PRICE = 22.0 x 0.7`."""
+    """The variation's name: `price.START_PRICE = 22 x 0.7`."""
     return f"{module.__name__.rpartition('.')[2]}.{name} = {getattr(module, name):g} x {factor:g}"
 
 

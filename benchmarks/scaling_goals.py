@@ -230,16 +230,15 @@ def _against_rivals(documents: Mapping[str, Document]) -> Iterator[Goal]:
     known = [each for each in every if each.saved is not None]
     less = [each for each in known if each.saved is not None and each.saved < FEWER_THAN_RIVALS]
     said = [f"{each.run['scenario']['trace']} {100 * (each.saved or 0.0):.0f} %" for each in less]
-    out_of_reach = sum(each.foreseen is not None and each.foreseen < FEWER_THAN_RIVALS for each in less)
+    beyond = sum(each.foreseen is not None and each.foreseen < FEWER_THAN_RIVALS for each in less)
+    reached = f"{len(known) - len(less)} of {len(known)} traces"
+    if less:
+        reached += f"; less on {', '.join(said)}"
+        reached += f"; on {beyond} of these the optimum is no {100 * FEWER_THAN_RIVALS:.0f} % below the rival"
     yield Goal(
         "Replica-hours beside the best rival as shipped at the same attainment",
         ">= 25 % fewer",
-        f"{len(known) - len(less)} of {len(known)} traces"
-        + (f"; less on {', '.join(said)}" if said else "")
-        + (
-            f"; on {out_of_reach} of these the optimum is no {100 * FEWER_THAN_RIVALS:.0f} % below the rival"
-            * bool(less)
-        ),
+        reached,
         not less if known else None,
         "[table](#beside-the-rivals)",
     )
