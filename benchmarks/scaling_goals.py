@@ -146,8 +146,8 @@ def _days(documents: Mapping[str, Document]) -> Goal:
             continue
         saved = 100 * (1 - run["result"]["replicaHours"] / static["replicaHours"])
         words = f"kept {_attained(run):.2f}, fixed {static['attainmentPercent']:.2f}"
-        if (ratio := ratio_of(run, document)) is not None:
-            words += f"; the optimum {100 * (1 - _hours(run) / ratio / static['replicaHours']):.0f} % fewer"
+        if (foreseen := _foreseen(run, document, beside=static["replicaHours"])) is not None:
+            words += f"; the optimum {100 * foreseen:.0f} % fewer"
         said.append(f"{run['scenario']['trace']} {saved:.0f} % fewer ({words})")
         met.append(saved >= 45 and _attained(run) >= TARGET_PERCENT - TOLERANCE_POINTS)
     demand = "Days that differ: replica-hours beside the best fixed fleet in hindsight"
@@ -202,8 +202,7 @@ def beside_rivals(documents: Mapping[str, Document]) -> Iterator[Beside]:
             as_much = [each for each in shipped if _attained(each) >= _attained(run) - AS_MUCH_POINTS]
             if as_much:
                 rival = min(as_much, key=_hours)
-                ratio = ratio_of(run, document)
-                foreseen = None if ratio is None else 1 - _hours(run) / ratio / _hours(rival)
+                foreseen = _foreseen(run, document, beside=_hours(rival))
                 yield Beside(part, run, rival, 1 - _hours(run) / _hours(rival), foreseen, False, better)
                 continue
             nearest = max(shipped, key=_attained, default=None)
@@ -214,6 +213,12 @@ def beside_rivals(documents: Mapping[str, Document]) -> Iterator[Beside]:
                 # One that keeps less for more needs no optimum beside it.
                 saved = None if nearest is None else 1 - _hours(run) / _hours(nearest)
                 yield Beside(part, run, nearest, saved if saved and saved > 0 else None, None, False, better)
+
+
+def _foreseen(run: Document, document: Document, *, beside: float) -> float | None:
+    """By what share the optimum that keeps as much as a run is below so many replica-hours; None without one."""
+    ratio = ratio_of(run, document)
+    return None if ratio is None else 1 - _hours(run) / ratio / beside
 
 
 def _against_rivals(documents: Mapping[str, Document]) -> Iterator[Goal]:

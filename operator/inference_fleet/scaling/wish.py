@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from inference_fleet.scaling.bounds import Bounded
+from inference_fleet.scaling.changed import changed
 from inference_fleet.scaling.fleets import cut_to
 from inference_fleet.scaling.signals import FleetLoad
 from inference_fleet.scaling.spread import Carrier, split_total
@@ -37,34 +38,21 @@ def decision_of(
     now: float,
 ) -> Decision:
     """Automatic: the wish within `bounded`. Manual and External: what is asked for, beside what the scaler would."""
-    if limits.mode is Mode.AUTOMATIC:
-        return _automatic(wish, bounded, carriers, load=load, terms=terms, now=now)
-    return _followed(wish, bounded, carriers, observation, limits, load=load, terms=terms, now=now)
-
-
-def _automatic(
-    wish: Wish,
-    bounded: Bounded,
-    carriers: tuple[Carrier, ...],
-    *,
-    load: FleetLoad,
-    terms: tuple[Term, ...],
-    now: float,
-) -> Decision:
-    replicas, message = _spread(wish, bounded, carriers), _message(wish, bounded, load)
-    exchange = _exchange(dict(replicas), carriers)
-    return Decision(
+    decision = Decision(
         time=now,
-        replicas=replicas,
+        replicas=_spread(wish, bounded, carriers),
         recommended=bounded.replicas,
         rule=bounded.rule or wish.rule,
-        message=f"{message}; {exchange}" if exchange else message,
-        exchange=exchange,
+        message=_message(wish, bounded, load),
         signals=load.state,
         terms=terms,
         limited_by=bounded.limited_by,
         scale_down_allowed_after=wish.scale_down_allowed_after,
     )
+    if limits.mode is not Mode.AUTOMATIC:
+        return _followed(decision, carriers, observation, limits.mode)
+    exchange = _exchange(dict(decision.replicas), carriers)
+    return changed(decision, message=f"{decision.message}; {exchange}", exchange=exchange) if exchange else decision
 
 
 def _spread(wish: Wish, bounded: Bounded, carriers: tuple[Carrier, ...]) -> tuple[tuple[str, int], ...]:
@@ -104,19 +92,9 @@ def _message(wish: Wish, bounded: Bounded, load: FleetLoad) -> str:
     return f"{bounded.message}; {wish.message}" if load.state is SignalState.UNKNOWN else bounded.message
 
 
-def _followed(
-    wish: Wish,
-    bounded: Bounded,
-    carriers: tuple[Carrier, ...],
-    observation: Observation,
-    limits: Limits,
-    *,
-    load: FleetLoad,
-    terms: tuple[Term, ...],
-    now: float,
-) -> Decision:
+def _followed(advice: Decision, carriers: tuple[Carrier, ...], observation: Observation, mode: Mode) -> Decision:
     """Manual and External: spec.replicas in list order up to each maximum; the recommendation is only recorded."""
-    rule = Rule.MANUAL if limits.mode is Mode.MANUAL else Rule.EXTERNAL
+    rule = Rule.MANUAL if mode is Mode.MANUAL else Rule.EXTERNAL
     live = sum(variant.desired for variant in observation.variants)
     wanted = live if observation.spec_replicas is None else observation.spec_replicas
     replicas = []
@@ -126,14 +104,11 @@ def _followed(
         replicas.append((carrier.limits.name, count))
         rest -= count
     source = "spec.replicas" if rule is Rule.MANUAL else "/scale"
-    message = f"{source} says {wanted}; the scaler recommends {bounded.replicas} ({_message(wish, bounded, load)})"
-    return Decision(
-        time=now,
+    return changed(
+        advice,
         replicas=tuple(replicas),
-        recommended=bounded.replicas,
         rule=rule,
-        message=message,
-        signals=load.state,
-        terms=terms,
+        message=f"{source} says {wanted}; the scaler recommends {advice.recommended} ({advice.message})",
         limited_by=("variants.maxReplicas",) if rest > 0 else (),
+        scale_down_allowed_after=None,
     )

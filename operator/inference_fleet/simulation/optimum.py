@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from inference_fleet.scaling.promise import DEFAULT_TARGET
 from inference_fleet.simulation.course import Courses, FrontierPoint, Plan, misses_by_slot
 from inference_fleet.simulation.outcome import met
 from inference_fleet.simulation.plan import SLOT_SECONDS, Kind, cheapest_plan
@@ -48,9 +49,10 @@ MOST_VARIANTS: Final = 2
 PATIENCES_SECONDS: Final = (60.0, 300.0)
 # Above this only the first, for the sake of time.
 MANY_REQUESTS: Final = 1_000_000
-# Above this only budgets around a target of 99 %, for the same reason: one course takes as long as all of a day's.
-MOST_REQUESTS: Final = 4_000_000
-BUDGETS_OF_MOST: Final = (0.02, 0.01, 0.005, 0.003)
+# Above this only these shares of what the target lets miss, for the same reason: one course takes as long as all of a
+# day's.
+VERY_MANY_REQUESTS: Final = 4_000_000
+NEAR_TARGET: Final = (2.0, 1.0, 0.5, 0.3)
 # A plan that misses this many times its budget, or less, is good enough: its point is where it is.
 ACCEPTED_OVERRUN: Final = 1.1
 # Courses are bettered by trial at so many prices, from this budget's to the tightest one's, in so many rounds each, or
@@ -122,7 +124,7 @@ def _constant(courses: Courses, survey: Survey, place: int) -> None:
 def _search(courses: Courses, surveys: Sequence[Survey], *, kinds: Sequence[int], progress: Progress) -> None:
     """Follow a plan of every survey for every budget; then, price by price, better by trial what is best at it."""
     requests = max(1, len(courses.scenario.workload.arrivals))
-    budgets = BUDGETS if requests <= MOST_REQUESTS else BUDGETS_OF_MOST
+    budgets = _budgets(courses.scenario)
     prices: list[float] = []
     for budget in budgets:
         plans = [_plan(survey, missed=budget * requests, free_slots=courses.free_slots) for survey in surveys]
@@ -131,13 +133,20 @@ def _search(courses: Courses, surveys: Sequence[Survey], *, kinds: Sequence[int]
         dearest = STEEPEST * prices[-1] if prices else math.inf
         prices.append(min(dearest, *(price for _, price in plans)))
     rounds = max(1, min(ROUNDS, TRIED_REQUESTS // (2 * requests * BETTERED_PRICES)))
-    lowest = next(price for budget, price in zip(budgets, prices, strict=True) if budget <= LOOSEST_BETTERED)
-    highest = prices[-1]
-    for number, price in enumerate(np.geomspace(lowest, highest, BETTERED_PRICES).tolist()):
+    tight = [price for budget, price in zip(budgets, prices, strict=True) if budget <= LOOSEST_BETTERED] or prices
+    for number, price in enumerate(np.geomspace(tight[0], tight[-1], BETTERED_PRICES).tolist()):
         # In money: the search's unit is a second of a replica of the first of its kinds.
         money = price * courses.scenario.variants[kinds[0]].cost_per_hour / 3600.0
         courses.better(price=money, rounds=rounds, kinds=kinds)
         progress((number + 1) / BETTERED_PRICES)
+
+
+def _budgets(scenario: Scenario) -> tuple[float, ...]:
+    """Shares of requests that may miss, from the loosest."""
+    if len(scenario.workload.arrivals) <= VERY_MANY_REQUESTS:
+        return BUDGETS
+    allowed = 1 - max((objective.target for objective in scenario.objectives), default=DEFAULT_TARGET)
+    return tuple(round(share * allowed, 6) for share in NEAR_TARGET)
 
 
 def _correct(courses: Courses, survey: Survey, plan: Plan, *, budget: float) -> None:

@@ -317,7 +317,8 @@ def test_a_fleet_at_its_maximum_that_cannot_carry_the_load_is_exchanged_one_by_o
     fleet = TwoVariants()
     first = fleet.until_exchanged(slow=3, fast=0)
     assert dict(first.replicas) == {"slow": 2, "fast": 1}
-    assert "scaling.maxReplicas allows 3; 1 of fast replaces 1 of slow" in first.message
+    assert first.exchange == "1 of fast replaces 1 of slow"
+    assert f"scaling.maxReplicas allows 3; {first.exchange}" in first.message
     assert first.limited_by == ("scaling.maxReplicas",)
     # The slow one serves until the fast one does, and no further one is exchanged meanwhile.
     for _ in range(10):

@@ -147,11 +147,17 @@ def test_of_very_many_requests_only_courses_around_the_target_are_sought(
     monkeypatch.setattr(optimum, "_plan", planned)
     whole = frontier(scenario)
     assert {round(budget, 4) for budget in sought} == set(optimum.BUDGETS)
-    sought.clear()
-    monkeypatch.setattr(optimum, "MOST_REQUESTS", len(scenario.workload.arrivals) - 1)
-    near = frontier(scenario)
-    assert {round(budget, 4) for budget in sought} == set(optimum.BUDGETS_OF_MOST)
-    assert cost_at(near, 99.0) == pytest.approx(cost_at(whole, 99.0), rel=0.1)
+    monkeypatch.setattr(optimum, "VERY_MANY_REQUESTS", len(scenario.workload.arrivals) - 1)
+    objectives = tuple(objective._replace(target=0.9) for objective in scenario.objectives)
+    for target, asked, budgets in (
+        (90.0, replace(scenario, objectives=objectives), {0.2, 0.1, 0.05, 0.03}),
+        (99.0, scenario, {0.02, 0.01, 0.005, 0.003}),
+    ):
+        sought.clear()
+        near = frontier(asked)
+        assert {round(budget, 4) for budget in sought} == budgets
+        assert cost_at(near, target) == pytest.approx(cost_at(whole, target), rel=0.1)
+    assert optimum._budgets(replace(scenario, objectives=())) == (0.02, 0.01, 0.005, 0.003), "as the scaler takes it"
 
 
 @pytest.fixture(scope="module")
